@@ -1,0 +1,85 @@
+# `make help` lists what there is to do. It needs make and Python 3.11, 3.12 or 3.13, nothing else.
+PYTHON ?= python3
+BIN := .venv/bin
+COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --fork-strategy fewest \
+	--generate-hashes --no-header --no-annotate
+
+define CHECK_PYTHON
+import sys
+needed = "ctscan needs Python 3.11, 3.12 or 3.13: make PYTHON=python3.12"
+if not (3, 11) <= sys.version_info[:2] <= (3, 13):
+    sys.exit("%s is Python %d.%d; " % ((sys.executable,) + sys.version_info[:2]) + needed)
+try:
+    import ensurepip, venv
+except ImportError:
+    sys.exit(sys.executable + " has no module venv; on Debian and Ubuntu: apt install python3-venv")
+endef
+export CHECK_PYTHON
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help serve test check format lock docs bench bench-quick train clean
+
+help: ## print this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+serve: .venv/.installed ## start both services on this machine, until Ctrl-C
+	@$(BIN)/ctscan serve
+
+test: check ## everything that needs no cluster, with branch coverage
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+check: .venv/.installed ## lint, types and import rules alone
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: .venv/.installed ## put the sources into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: .venv/.installed ## write the generated pages anew
+	$(BIN)/python docs/generate.py
+
+bench: .venv/.installed ## measure and write the table, with this machine's description
+	$(BIN)/python -m benchmarks.run
+
+bench-quick: .venv/.installed ## the same in a minute, for a first look
+	$(BIN)/python -m benchmarks.run --quick
+
+train: .venv/.installed ## train a model: DATA=folder [ARCHITECTURE=name]
+	@test -n "$(DATA)" || { echo "make train: name the data, DATA=folder" >&2; exit 1; }
+	$(BIN)/python -m training.train --data "$(DATA)" \
+		$(if $(ARCHITECTURE),--architecture "$(ARCHITECTURE)")
+
+lock: | $(BIN)/uv ## pin anew what pyproject.toml asks for; UPGRADE=1 takes the newest
+	$(COMPILE) --extra dev $(if $(UPGRADE),--upgrade) --output-file locks/dev.txt
+	$(COMPILE) --extra predictor --constraint locks/dev.txt --output-file locks/predictor.txt
+	$(COMPILE) --extra transformer --constraint locks/dev.txt --output-file locks/transformer.txt
+	@! grep -n '://' locks/*.txt || { echo "make lock: a lock holds an address" >&2; exit 1; }
+
+clean: ## remove what make made
+	rm -rf .venv .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache \
+		build dist ctscan.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# uv does in a fifth of the time what pip does. pip itself goes to work where its configuration
+# names another index, which uv would not know of, and where uv finds no way out.
+.venv/.installed: locks/dev.txt pyproject.toml | $(BIN)/uv
+	@echo "installing the locked packages into .venv"
+	@{ ! $(BIN)/python -m pip config list | grep -Eq '(index-url|no-index)=' \
+		&& $(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes locks/dev.txt; } \
+		|| $(BIN)/python -m pip install --quiet --require-hashes --requirement locks/dev.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --offline --no-deps \
+		--no-build-isolation --editable .
+	@touch $@
+
+$(BIN)/uv:
+	@$(PYTHON) -c "$$CHECK_PYTHON"
+	@$(PYTHON) -m venv .venv
+	@sed -n '/^uv==/,/[^\\]$$/p' locks/dev.txt | $(BIN)/python -m pip install --quiet \
+		--require-hashes --no-deps --requirement /dev/stdin

@@ -1,0 +1,163 @@
+"""`ctscan predict`: files through a service, as a table, JSON or CSV."""
+
+import csv
+import io
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from ctscan.pair import Pair
+from serving.listen import bind
+from serving.settings import ConfigError, read_settings
+
+OUTPUTS = ("table", "json", "csv")
+SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp"}
+AT_A_TIME = 8
+TRIES = 5
+
+Row = dict[str, Any]
+
+
+def predict_files(
+    paths: Sequence[Path], url: str | None, output: str, environment: Mapping[str, str]
+) -> int:
+    """Classify every file and print one row for each; 1 if any failed, else 0.
+
+    Raises:
+        ConfigError: there is nothing to classify, or no service can be started.
+        StartFailed: a process ended before it was ready.
+    """
+    files = [file for path in paths for file in image_files(path)]
+    if not files:
+        raise ConfigError("no image files found in the given paths")
+    with service(url, environment) as base_url:
+        rows = classify(files, base_url)
+    print(RENDER[output](rows), end="")
+    return 1 if any("error" in row for row in rows) else 0
+
+
+def image_files(path: Path) -> list[Path]:
+    """The file itself, or every image below a folder, in order."""
+    if path.is_dir():
+        return sorted(it for it in path.rglob("*") if it.suffix.lower() in SUFFIXES)
+    return [path]
+
+
+@contextmanager
+def service(url: str | None, environment: Mapping[str, str]) -> Iterator[str]:
+    """The address of the running service, or of one that lives as long as the block."""
+    if url is not None:
+        yield url.rstrip("/")
+        return
+    http, grpc = free_address(), free_address()
+    own = {**environment, "HTTP_ADDRESS": http, "GRPC_ADDRESS": grpc, "LOAD_MODEL": "1"}
+    read_settings(own)
+    with Pair(own, http) as pair:
+        pair.wait_until("/v2/health/ready", lambda: True)
+        yield pair.url
+
+
+def free_address() -> str:
+    """A loopback address that was free a moment ago."""
+    listener = bind("127.0.0.1:0")
+    host, port = listener.getsockname()
+    listener.close()
+    return f"{host}:{port}"
+
+
+def classify(files: Sequence[Path], base_url: str) -> list[Row]:
+    """One row for each file, in order; the bar is drawn on standard error."""
+    with (
+        httpx.Client(base_url=base_url, timeout=60.0, trust_env=False) as client,
+        ThreadPoolExecutor(AT_A_TIME) as threads,
+        Progress(console=Console(file=sys.stderr), transient=True) as progress,
+    ):
+        bar = progress.add_task("classifying", total=len(files))
+        rows = []
+        for row in threads.map(lambda file: classify_one(client, file), files):
+            rows.append(row)
+            progress.advance(bar)
+    return rows
+
+
+def classify_one(client: httpx.Client, file: Path) -> Row:
+    """The service's answer for one file, flat; a failure has the key `error`."""
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        return {"file": str(file), "error": f"cannot be read: {error.strerror}"}
+    for attempt in range(TRIES):
+        try:
+            answer = client.post("/predict", files={"file": ("image", data)})
+        except httpx.HTTPError as error:
+            return {"file": str(file), "error": f"no answer: {type(error).__name__}"}
+        wait = answer.headers.get("retry-after")
+        if wait is None or attempt == TRIES - 1:
+            break
+        time.sleep(float(wait))
+    return {"file": str(file), **flat(body_of(answer))}
+
+
+def body_of(answer: httpx.Response) -> Row:
+    """The prediction, or what went wrong."""
+    try:
+        body = answer.json()
+    except ValueError:
+        body = {}
+    if answer.status_code == 200 and isinstance(body, dict):
+        return body
+    return {"error": body.get("detail", f"status {answer.status_code}, is this a ctscan service?")}
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> Row:
+    """Nested objects as dotted keys, so that a new field is a new column by itself."""
+    row: Row = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            row.update(flat(value, f"{prefix}{key}."))
+        else:
+            row[prefix + key] = value
+    return row
+
+
+def as_json(rows: Sequence[Row]) -> str:
+    return json.dumps(rows, indent=2) + "\n"
+
+
+def as_csv(rows: Sequence[Row]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns(rows), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def as_table(rows: Sequence[Row]) -> str:
+    table = Table("file", "class", "confidence", "problem")
+    for row in rows:
+        share = f"{row['confidence']:.1%}" if "confidence" in row else ""
+        table.add_row(row["file"], row.get("pred_class", ""), share, row.get("error", ""))
+    console = Console(file=io.StringIO(), width=None if sys.stdout.isatty() else 120)
+    console.print(table)
+    text: str = console.file.getvalue()  # type: ignore[attr-defined]
+    return text
+
+
+def columns(rows: Sequence[Row]) -> list[str]:
+    """Every key that occurs, in order of first sight; `error` always last."""
+    seen = dict.fromkeys(key for row in rows for key in row)
+    seen.pop("error", None)
+    return [*seen, "error"]
+
+
+RENDER = {"table": as_table, "json": as_json, "csv": as_csv}

@@ -1,0 +1,50 @@
+"""`ctscan serve`: both services, until a signal ends them or one of them dies."""
+
+import signal
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+from ctscan.pair import POLL_S, Pair
+from serving.listen import require_free
+from serving.settings import read_settings
+
+EXAMPLE = Path("docs/slice.png")
+
+
+def serve(environment: Mapping[str, str]) -> int | str:
+    """Serve until SIGINT or SIGTERM (exit status 0), or until a process dies (the reason).
+
+    Raises:
+        ConfigError: the configuration is wrong or an address is taken.
+        StartFailed: a process ended before it was ready.
+    """
+    settings = read_settings(environment)
+    process = settings.process
+    for address in (process.http_address, process.grpc_address):
+        require_free(address)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    path = "/v2/health/ready" if process.load_model else "/livez"
+    with Pair(environment, process.http_address) as pair:
+        if pair.wait_until(path, lambda: not stop.is_set()):
+            print(welcome(pair, process.grpc_address, process.load_model), flush=True)
+        while not stop.wait(POLL_S):
+            if reason := pair.ended():
+                return f"ctscan: {reason}"
+    return 0
+
+
+def welcome(pair: Pair, grpc_address: str, loaded: bool) -> str:
+    """What to do next, ready to paste."""
+    example = EXAMPLE if EXAMPLE.is_file() else Path("slice.png")
+    state = "ready" if loaded else "serving without weights (LOAD_MODEL=0)"
+    return "\n".join(
+        (
+            f"ctscan is {state}: {pair.url} (docs: {pair.url}/docs), gRPC on {grpc_address}",
+            f"predictor: {pair.predictor_grpc}",
+            f"try it:  curl -F file=@{example} {pair.url}/predict",
+            "Research use only, not a medical device.",
+        )
+    )

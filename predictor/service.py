@@ -1,0 +1,179 @@
+"""The tensor door: V2 tensors in, a batch, scores out."""
+
+import asyncio
+import uuid
+from collections.abc import Hashable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import orjson
+from kserve import InferRequest, InferResponse, Model
+from numpy.typing import NDArray
+
+from predictor.engine import Engine, Scores
+from predictor.metrics import PredictorMetrics
+from serving.batcher import Batcher
+from serving.card import Card
+from serving.errors import InvalidRequest, InvalidTensor, ModelNotLoaded, StaleCard, TooLarge
+from serving.kserve.lifecycle import Lifecycle
+from serving.request import current_request
+from serving.settings import MODEL_NAME, Settings
+from serving.tensors import TensorSpec, only_input, parameter, read_array, requested, write_output
+
+# What a caller says of the card it prepared its rows for.
+INPUT_DIGEST = "input_digest"
+CARD_VERSION = "card_version"
+# What an answer carries when the caller's card is of another version.
+CARD = "card"
+
+
+class TensorModel(Model):  # type: ignore[misc]  # the SDK is untyped
+    """The model as KServe's doors see it; `engine` is None when started without weights."""
+
+    def __init__(
+        self,
+        engine: Engine | None,
+        settings: Settings,
+        metrics: PredictorMetrics,
+        lifecycle: Lifecycle,
+    ) -> None:
+        super().__init__(MODEL_NAME)
+        self.engine_room = engine
+        self._settings = settings
+        self._metrics = metrics
+        self._lifecycle = lifecycle
+        self._warm = False
+        in_flight = settings.predictor.in_flight
+        self._threads = ThreadPoolExecutor(in_flight, thread_name_prefix="engine")
+        self.batcher: Batcher[NDArray[np.uint8], Scores] = Batcher(
+            self._forward,
+            max_rows=settings.predictor.max_batch_rows,
+            max_queue_rows=settings.limits.queue_rows,
+            in_flight=in_flight,
+            metrics=metrics.batches,
+        )
+
+    async def warm_up(self) -> None:
+        """Make the engine ready; until then requests are told to come back."""
+        if self.engine_room is None:
+            return
+        engine = self.engine_room
+        await asyncio.get_running_loop().run_in_executor(self._threads, engine.warm_up)
+        self._metrics.model.info(
+            {
+                "version": engine.card.version,
+                "architecture": engine.card.architecture,
+                "device": engine.device.type,
+                "precision": engine.way.precision,
+                "engine": engine.way.name,
+            }
+        )
+        self._warm = True
+
+    async def healthy(self) -> bool:
+        return self._warm and not self._lifecycle.draining
+
+    def card_answer(self) -> dict[str, Any]:
+        """What `GET /card` says: the whole truth about this predictor."""
+        engine = self.engine_room
+        process = self._settings.process
+        return {
+            "version": engine.card.version if engine else None,
+            "device": engine.device.type if engine else None,
+            "precision": engine.way.precision if engine else None,
+            "model_loaded": engine is not None,
+            "ready": self._warm and not self._lifecycle.draining,
+            "model_path": str(process.model_path),
+            "config_path": str(process.config_path),
+            "card": engine.card.to_dict() if engine else None,
+        }
+
+    async def predict(self, payload: Any, headers: dict[str, str] | None = None) -> InferResponse:
+        """Logits, and on request class activation maps, of uint8 rows [N, H, W, C]."""
+        if not isinstance(payload, InferRequest):
+            raise InvalidRequest("the predictor takes V2 tensors: send images to the transformer")
+        if self.engine_room is None:
+            raise ModelNotLoaded("the predictor was started without weights (LOAD_MODEL=0)")
+        if not self._warm:
+            raise ModelNotLoaded("the predictor is warming up: try again")
+        card = self.engine_room.card
+        _require_current(payload, card)
+        names = requested(payload, self._offered(), ["logits"])
+        rows = self._read_rows(payload, card)
+        request = current_request()
+        scores = await self.batcher.submit(list(rows), request.deadline, key=rows.shape[-1])
+        known = parameter(payload, CARD_VERSION)
+        stale = known is not None and known != card.version
+        return InferResponse(
+            payload.id or uuid.uuid4().hex,
+            MODEL_NAME,
+            [write_output(self._outputs()[name], _column(scores, name)) for name in names],
+            model_version=card.version,
+            parameters={CARD: orjson.dumps(card.to_wire()).decode()} if stale else None,
+        )
+
+    def get_input_types(self) -> list[dict[str, Any]]:
+        return [self._input(self.engine_room.card).metadata()] if self.engine_room else []
+
+    def get_output_types(self) -> list[dict[str, Any]]:
+        return [self._outputs()[name].metadata() for name in self._offered()]
+
+    async def close(self) -> None:
+        """Finish what runs; the doors have drained before."""
+        await self.batcher.close()
+        self._threads.shutdown()
+
+    async def _forward(
+        self, key: Hashable, rows: list[NDArray[np.uint8]], deadline: float
+    ) -> list[Scores]:
+        assert self.engine_room is not None
+        with self._metrics.stages.stage("compute"):
+            return await asyncio.get_running_loop().run_in_executor(
+                self._threads, self.engine_room.run, rows
+            )
+
+    def _read_rows(self, payload: InferRequest, card: Card) -> NDArray[np.uint8]:
+        spec = self._input(card)
+        tensor = only_input(payload, spec)
+        if tensor.shape[0] > self._settings.limits.rows:
+            raise TooLarge(
+                f"the request has {tensor.shape[0]} rows, at most {self._settings.limits.rows} "
+                "are accepted: split it"
+            )
+        if tensor.shape[3] not in (1, card.input.channels):
+            raise InvalidTensor(
+                f"tensor 'image': has {tensor.shape[3]} channels, expected 1 or "
+                f"{card.input.channels}"
+            )
+        return read_array(tensor, spec)
+
+    def _input(self, card: Card) -> TensorSpec:
+        return TensorSpec("image", "UINT8", (-1, card.input.height, card.input.width, -1))
+
+    def _outputs(self) -> dict[str, TensorSpec]:
+        classes = len(self.engine_room.card.classes) if self.engine_room else -1
+        return {
+            "logits": TensorSpec("logits", "FP32", (-1, classes)),
+            "cam": TensorSpec("cam", "FP32", (-1, classes, -1, -1)),
+        }
+
+    def _offered(self) -> list[str]:
+        has_cam = self._warm and self.engine_room is not None and self.engine_room.has_cam
+        return ["logits", "cam"] if has_cam else ["logits"]
+
+
+def _require_current(payload: InferRequest, card: Card) -> None:
+    prepared_for = parameter(payload, INPUT_DIGEST)
+    if prepared_for is None or prepared_for == card.input.digest:
+        return
+    error = StaleCard(
+        f"the rows were prepared for input {prepared_for}, these weights take "
+        f"{card.input.digest}: read the card again"
+    )
+    error.card = card.to_wire()
+    raise error
+
+
+def _column(scores: list[Scores], name: str) -> NDArray[np.float32]:
+    return np.stack([getattr(item, name) for item in scores])

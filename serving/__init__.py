@@ -1,0 +1,1 @@
+"""What both services share: settings, card, tensors, batcher, errors, doors, metrics."""

@@ -1,0 +1,214 @@
+"""Groups waiting rows into batches, paced by the worker: no timer, no polling.
+
+Whenever one of `in_flight` slots is free it takes what waits, up to `max_rows`. Used twice: in the
+predictor `run` is a forward pass, in the transformer one gRPC call. An entry is one waiting
+request; a large one gives each batch at most what fits and goes to the back of the queue, so that
+a single row never waits for more than one batch of it.
+"""
+
+import asyncio
+import copy
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from serving.doors import as_service_error
+from serving.errors import DeadlineExceeded, Draining, InternalError, Overloaded
+from serving.metrics import BatchMetrics
+
+Row = TypeVar("Row")
+Result = TypeVar("Result")
+Run = Callable[[Hashable, list[Row], float], Awaitable[Sequence[Result]]]
+
+
+@dataclass(eq=False)
+class Entry(Generic[Row, Result]):
+    """One request: its rows, how many are already in batches, and the results so far."""
+
+    rows: Sequence[Row]
+    key: Hashable
+    deadline: float
+    entered_at: float
+    answer: asyncio.Future[list[Result]]
+    taken: int = 0
+    results: dict[int, Result] = field(default_factory=dict)
+
+    @property
+    def waiting(self) -> int:
+        return 0 if self.answer.done() else len(self.rows) - self.taken
+
+    def deliver(self, start: int, results: Sequence[Result]) -> None:
+        self.results.update(enumerate(results, start))
+        if len(self.results) == len(self.rows) and not self.answer.done():
+            self.answer.set_result([self.results[index] for index in range(len(self.rows))])
+
+    def fail(self, error: Exception) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(copy.copy(error))
+
+
+@dataclass(frozen=True)
+class Part(Generic[Row, Result]):
+    """The rows `start` to `stop` of an entry, as they sit in one batch."""
+
+    entry: Entry[Row, Result]
+    start: int
+    stop: int
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        return self.entry.rows[self.start : self.stop]
+
+
+class Batcher(Generic[Row, Result]):
+    """Bounded in rows; a batch holds rows of one key alone.
+
+    `run(key, rows, deadline)` returns one result a row, in order; `deadline` is the latest in the
+    batch. Deadlines are times of the running loop's clock, in seconds.
+    """
+
+    def __init__(
+        self,
+        run: Run[Row, Result],
+        *,
+        max_rows: int,
+        max_queue_rows: int,
+        in_flight: int,
+        metrics: BatchMetrics,
+    ) -> None:
+        self._run = run
+        self._max_rows = max_rows
+        self._max_queue_rows = max_queue_rows
+        self.in_flight = in_flight
+        self._metrics = metrics
+        self._queue: deque[Entry[Row, Result]] = deque()
+        self._running: set[asyncio.Task[None]] = set()
+        self._rows_running = 0
+        self._closed = False
+
+    @property
+    def rows(self) -> int:
+        """Rows waiting and in flight."""
+        return self._rows_running + sum(entry.waiting for entry in self._queue)
+
+    async def submit(
+        self, rows: Sequence[Row], deadline: float, key: Hashable = None
+    ) -> list[Result]:
+        """One result for each of `rows`, in order.
+
+        Raises:
+            Overloaded: the rows do not fit into the queue; nothing of them was run.
+            DeadlineExceeded: `deadline` passed first. Draining: the batcher is closed.
+            ServiceError: what `run` raised for a batch with these rows.
+        """
+        loop = asyncio.get_running_loop()
+        self._admit(len(rows), deadline, loop.time())
+        entry: Entry[Row, Result] = Entry(rows, key, deadline, loop.time(), loop.create_future())
+        timer = loop.call_at(deadline, self._expire, entry)
+        self._queue.append(entry)
+        self._pump()
+        try:
+            return await entry.answer
+        except asyncio.CancelledError:
+            if entry.taken < len(rows):
+                self._metrics.shed("departed")
+            raise
+        finally:
+            timer.cancel()
+            self._metrics.queued(self.rows)
+
+    async def close(self) -> None:
+        """Admit nothing more, fail what waits, and wait for what runs."""
+        self._closed = True
+        while self._queue:
+            self._queue.popleft().fail(Draining("the service is shutting down: try again"))
+        if self._running:
+            await asyncio.wait(self._running)
+
+    def _admit(self, rows: int, deadline: float, now: float) -> None:
+        if self._closed:
+            raise Draining("the service is shutting down: try again")
+        if now >= deadline:
+            self._metrics.shed("deadline")
+            raise DeadlineExceeded("the deadline passed before the request could be queued")
+        if self.rows + rows > self._max_queue_rows:
+            self._metrics.shed("queue_full")
+            raise Overloaded(
+                f"{self.rows} rows are waiting and {rows} more do not fit into the queue of "
+                f"{self._max_queue_rows}: try again later"
+            )
+
+    def _expire(self, entry: Entry[Row, Result]) -> None:
+        if not entry.answer.done():
+            self._metrics.shed("deadline")
+            entry.fail(DeadlineExceeded("the deadline passed before the answer was there"))
+
+    def _pump(self) -> None:
+        """Give every free slot a batch."""
+        while len(self._running) < self.in_flight:
+            batch = self._form()
+            if not batch:
+                break
+            task = asyncio.get_running_loop().create_task(self._run_batch(batch))
+            self._running.add(task)
+            task.add_done_callback(self._finished)
+        self._metrics.queued(self.rows)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._pump()
+
+    def _form(self) -> list[Part[Row, Result]]:
+        """The next batch: the first key that waits, as many of its rows as fit.
+
+        Entries whose caller has left or whose deadline has passed are dropped here, never run.
+        """
+        parts: list[Part[Row, Result]] = []
+        space = self._max_rows
+        other_keys: list[Entry[Row, Result]] = []
+        unfinished: list[Entry[Row, Result]] = []
+        now = asyncio.get_running_loop().time()
+        while self._queue and space:
+            entry = self._queue.popleft()
+            if not entry.waiting:
+                continue
+            if parts and entry.key != parts[0].entry.key:
+                other_keys.append(entry)
+                continue
+            if entry.taken == 0:
+                self._metrics.waited(now - entry.entered_at)
+            stop = min(entry.taken + space, len(entry.rows))
+            parts.append(Part(entry, entry.taken, stop))
+            space -= stop - entry.taken
+            entry.taken = stop
+            if entry.waiting:
+                unfinished.append(entry)
+        self._queue.extendleft(reversed(other_keys))
+        self._queue.extend(unfinished)
+        return parts
+
+    async def _run_batch(self, parts: list[Part[Row, Result]]) -> None:
+        rows = [row for part in parts for row in part.rows]
+        self._rows_running += len(rows)
+        self._metrics.batch(len(rows))
+        deadline = max(part.entry.deadline for part in parts)
+        try:
+            results = await self._run(parts[0].entry.key, rows, deadline)
+            if len(results) != len(rows):
+                raise InternalError(f"{len(rows)} rows went in and {len(results)} results came out")
+            offset = 0
+            for part in parts:
+                count = part.stop - part.start
+                part.entry.deliver(part.start, results[offset : offset + count])
+                offset += count
+        except asyncio.CancelledError:
+            for part in parts:
+                part.entry.fail(Draining("the service is shutting down: try again"))
+            raise
+        except Exception as error:
+            shown = as_service_error(error)
+            for part in parts:
+                part.entry.fail(shown)
+        finally:
+            self._rows_running -= len(rows)

@@ -1,0 +1,162 @@
+"""The card: what the weights are. It lies beside them as `model.yaml` and travels with them.
+
+The predictor reads the file; the transformer gets the same content from `GET /card` and prepares
+images as its input part says. `config.yaml` says how the processes run; no fact stands in both.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+CLASSES = ("adenocarcinoma", "large_cell_carcinoma", "squamous_cell_carcinoma", "normal")
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class CardError(ValueError):
+    """A card that cannot be used; the text names the key, what was found and what was expected."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A CT window in Hounsfield units, for DICOM input."""
+
+    center: float
+    width: float
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """How an image becomes a row: all that the transformer must do alike for these weights.
+
+    Rows are uint8 [height, width, channels]; `resize` names the one kernel that is known.
+    """
+
+    height: int
+    width: int
+    channels: int = 3
+    resize: str = "bilinear-antialias"
+    window: Window | None = None
+
+    @property
+    def digest(self) -> str:
+        """Twelve hex digits that change whenever rows would have to be prepared otherwise."""
+        return _digest(asdict(self))
+
+
+@dataclass(frozen=True)
+class Card:
+    """Facts about one set of weights.
+
+    `precisions` maps each permitted precision to its measured greatest difference in probability
+    against fp32. `about` holds what only people read: training data, figures, intended use.
+    """
+
+    architecture: str
+    input: InputSpec
+    name: str = "ctscan"
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    classes: tuple[str, ...] = CLASSES
+    temperature: float = 1.0
+    precisions: Mapping[str, float] = field(default_factory=lambda: {"fp32": 0.0})
+    weights_sha256: str | None = None
+    provisional: bool = False
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.classes != CLASSES:
+            raise CardError(
+                f"card: classes are {list(self.classes)}, expected {list(CLASSES)} in this order"
+            )
+        if not self.temperature > 0:
+            raise CardError(f"card: temperature is {self.temperature}, expected a number above 0")
+        if len(self.mean) != self.input.channels or len(self.std) != self.input.channels:
+            raise CardError(
+                f"card: mean and std have {len(self.mean)} and {len(self.std)} values, "
+                f"expected one for each of the {self.input.channels} input channels"
+            )
+        if "fp32" not in self.precisions:
+            raise CardError("card: precisions must permit fp32")
+
+    @property
+    def version(self) -> str:
+        """Twelve hex digits that change with the weights and every fact that answers depend on."""
+        return _digest(self.to_wire())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as they are written to YAML and sent as JSON."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return plain
+
+    def to_wire(self) -> dict[str, Any]:
+        """What an answer depends on: the card without what only people read."""
+        return {key: value for key, value in self.to_dict().items() if key != "about"}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Card":
+        """The card that `to_dict` wrote.
+
+        Raises:
+            CardError: a key is unknown or missing, or a value does not fit.
+        """
+        known = set(cls.__dataclass_fields__)
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise CardError(f"card: unknown keys {unknown}, expected some of {sorted(known)}")
+        try:
+            spec = dict(values["input"])
+            window = spec.pop("window", None)
+            plain = dict(values)
+            plain["input"] = InputSpec(window=Window(**window) if window else None, **spec)
+            for key in ("mean", "std"):
+                if key in plain:
+                    plain[key] = tuple(float(number) for number in plain[key])
+            if "classes" in plain:
+                plain["classes"] = tuple(plain["classes"])
+            return cls(**plain)
+        except (KeyError, TypeError) as error:
+            raise CardError(f"card: {_without_type_noise(error)}") from error
+
+
+def read_card(path: Path) -> Card:
+    """Read a card file.
+
+    Raises:
+        CardError: the file is no card; the text names the path.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise CardError(f"{path}: cannot be read as YAML ({type(error).__name__})") from error
+    if not isinstance(values, dict):
+        raise CardError(f"{path}: expected a mapping of card keys")
+    try:
+        return Card.from_dict(values)
+    except CardError as error:
+        raise CardError(f"{path}: {error}") from error
+
+
+def write_card(card: Card, path: Path) -> None:
+    """Write a card as YAML, keys in the order of the class."""
+    path.write_text(
+        yaml.safe_dump(card.to_dict(), sort_keys=False, allow_unicode=True, width=100),
+        encoding="utf-8",
+    )
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def _without_type_noise(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"key {error.args[0]!r} is missing"
+    return str(error).replace("InputSpec.__init__() ", "input: ").replace("Card.__init__() ", "")

@@ -1,0 +1,72 @@
+"""The gRPC door: request id, deadline and errors, the same for every method.
+
+Without this the SDK logs a line and every error with its traceback for each call, and knows
+neither deadlines nor request ids.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+import orjson
+from grpc_interceptor.server import AsyncServerInterceptor
+
+from serving.doors import (
+    CARD_TRAILER,
+    ERROR_TRAILER,
+    RETRY_TRAILER,
+    as_service_error,
+    door_of,
+    retry_after,
+)
+from serving.errors import ServiceError, StaleCard
+from serving.kserve.statuses import translate
+from serving.request import CURRENT, Request, request_id
+
+logger = logging.getLogger(__name__)
+
+
+class GrpcDoor(AsyncServerInterceptor):
+    """Interceptor around every unary method."""
+
+    def __init__(self, request_timeout_s: float) -> None:
+        self._request_timeout_s = request_timeout_s
+
+    async def intercept(
+        self,
+        method: Callable[..., Any],
+        request_or_iterator: Any,
+        context: grpc.aio.ServicerContext[Any, Any],
+        method_name: str,
+    ) -> Any:
+        given = dict(context.invocation_metadata() or ()).get("x-request-id")
+        identity = request_id(given if isinstance(given, str) else None)
+        remaining = context.time_remaining()
+        seconds = self._request_timeout_s
+        if remaining is not None:
+            seconds = min(remaining, seconds)
+        CURRENT.set(Request(identity, asyncio.get_running_loop().time() + seconds))
+        try:
+            answer = method(request_or_iterator, context)
+            return answer if hasattr(answer, "__aiter__") else await answer
+        except (asyncio.CancelledError, grpc.aio.AbortError):
+            raise
+        except Exception as error:
+            shown = translate(error) or as_service_error(error)
+            logger.info("request", extra={"method": method_name, "error": type(shown).__name__})
+            await context.abort(door_of(shown).code, shown.detail, trailers(shown, identity))
+
+
+def trailers(error: ServiceError, identity: str) -> tuple[tuple[str, str | bytes], ...]:
+    """What travels beside the status: the class name, the request id, and what helps next."""
+    found: list[tuple[str, str | bytes]] = [
+        (ERROR_TRAILER, type(error).__name__),
+        ("x-request-id", identity),
+    ]
+    if (seconds := retry_after(error)) is not None:
+        found.append((RETRY_TRAILER, seconds))
+    if isinstance(error, StaleCard) and error.card is not None:
+        found.append((CARD_TRAILER, orjson.dumps(error.card)))
+    return tuple(found)

@@ -1,0 +1,126 @@
+"""Start, serve, drain, stop.
+
+Without this the SDK closes the client to the predictor before the gRPC server has drained (calls
+under way hang until their deadline), closes the REST port the moment SIGTERM comes while readiness
+still says yes, and drains the two doors one after the other.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+
+import uvicorn
+import uvloop
+from fastapi import FastAPI
+from grpc import aio
+from starlette.types import ASGIApp
+
+from serving import errors
+from serving.http_door import problem_responses
+from serving.settings import Shutdown
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Lifecycle:
+    """Whether this process is on its way out; readiness on every door asks it."""
+
+    settings: Shutdown
+    draining: bool = False
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def stop(self) -> None:
+        """Begin to drain; safe to call again."""
+        self.draining = True
+        self.stopping.set()
+
+
+async def serve(
+    app: ASGIApp,
+    listener: socket.socket,
+    grpc_server: aio.Server,
+    lifecycle: Lifecycle,
+    close: Callable[[], Awaitable[None]],
+) -> None:
+    """Serve both doors until the lifecycle stops, then drain them together and close last."""
+    rest = _Rest(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=max(1, round(lifecycle.settings.grace_s)),
+        )
+    )
+    await grpc_server.start()
+    serving = asyncio.create_task(rest.serve(sockets=[listener]))
+    stopping = asyncio.create_task(lifecycle.stopping.wait())
+    logger.info("serving")
+    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    lifecycle.stop()
+    logger.info("draining")
+    await asyncio.sleep(lifecycle.settings.drain_delay_s)
+    rest.should_exit = True
+    await asyncio.gather(serving, grpc_server.stop(lifecycle.settings.grace_s))
+    await close()
+    logger.info("stopped")
+
+
+def add_probes(app: FastAPI, ready: Callable[[], Awaitable[bool]]) -> None:
+    """`GET /livez` and `/readyz`, for the kubelet."""
+
+    @app.get("/livez", tags=["operation"], summary="This process lives")
+    def livez() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @app.get(
+        "/readyz",
+        tags=["operation"],
+        summary="This process takes requests",
+        responses=problem_responses(errors.Draining),
+    )
+    async def readyz() -> dict[str, str]:
+        if not await ready():
+            raise errors.Unavailable("not ready: starting or shutting down")
+        return {"status": "ready"}
+
+
+def run(main: Callable[[], Awaitable[None]]) -> None:
+    """Run a service's main coroutine on uvloop."""
+
+    async def start() -> None:
+        await main()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(start())
+
+
+def stop_on_signals(lifecycle: Lifecycle, exit_with_stdin: bool) -> None:
+    """SIGINT and SIGTERM drain; so does the end of standard input, where a parent holds it."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, lifecycle.stop)
+    if exit_with_stdin:
+        loop.add_reader(sys.stdin.fileno(), _read_to_end, loop, lifecycle)
+
+
+def _read_to_end(loop: asyncio.AbstractEventLoop, lifecycle: Lifecycle) -> None:
+    if not os.read(sys.stdin.fileno(), 4096):
+        loop.remove_reader(sys.stdin.fileno())
+        lifecycle.stop()
+
+
+class _Rest(uvicorn.Server):
+    """A uvicorn server that leaves signals to us."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield

@@ -1,0 +1,118 @@
+"""V1 and V2 REST routes: the SDK's endpoints, documented, with our V2 bodies.
+
+Without this OpenAPI shows neither bodies nor errors of V1 and V2, and `infer` reads bodies as
+`v2_body` says it should not.
+"""
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from kserve.protocol.rest.v1_endpoints import V1Endpoints
+from kserve.protocol.rest.v2_datamodels import (
+    ListModelsResponse,
+    ModelMetadataResponse,
+    ModelReadyResponse,
+    ServerLiveResponse,
+    ServerMetadataResponse,
+    ServerReadyResponse,
+)
+from kserve.protocol.rest.v2_endpoints import V2Endpoints
+
+from serving import errors
+from serving.http_door import problem_responses
+from serving.kserve.readiness import TruthfulDataPlane
+from serving.kserve.repository import ClosedRepository
+from serving.kserve.v2_body import HEADER, V2Request, V2Response, read_v2, write_v2
+
+INFER_ERRORS = (
+    errors.InvalidRequest,
+    errors.InvalidTensor,
+    errors.InvalidImage,
+    errors.UnsuitableImage,
+    errors.TooLarge,
+    errors.UnknownModel,
+    errors.Overloaded,
+    errors.Unavailable,
+    errors.DeadlineExceeded,
+)
+
+
+def v1_routes(data_plane: TruthfulDataPlane, example: dict[str, Any]) -> APIRouter:
+    """`/v1/models…`; `example` is the OpenAPI body of `:predict`."""
+    endpoints = V1Endpoints(data_plane)
+    router = APIRouter(prefix="/v1", tags=["V1"])
+    router.add_api_route("/models", endpoints.models, summary="Names of the models")
+    router.add_api_route(
+        "/models/{model_name}",
+        endpoints.model_ready,
+        summary="Whether a prediction would succeed now",
+        responses=problem_responses(errors.UnknownModel, errors.Unavailable),
+    )
+    router.add_api_route(
+        "/models/{model_name}:predict",
+        endpoints.predict,
+        methods=["POST"],
+        response_model=None,
+        summary="Classify images (V1)",
+        openapi_extra=example,
+        responses=problem_responses(*INFER_ERRORS),
+    )
+    return router
+
+
+def v2_routes(data_plane: TruthfulDataPlane, repository: ClosedRepository) -> APIRouter:
+    """`/v2…`: health, metadata, inference, and a repository that refuses."""
+    endpoints = V2Endpoints(data_plane, repository)
+    router = APIRouter(prefix="/v2", tags=["V2"])
+    unavailable = problem_responses(errors.Unavailable)
+    unknown = problem_responses(errors.UnknownModel, errors.Unavailable)
+    reads: tuple[tuple[str, Any, Any, dict[int | str, Any]], ...] = (
+        ("", endpoints.metadata, ServerMetadataResponse, {}),
+        ("/health/live", endpoints.live, ServerLiveResponse, {}),
+        ("/health/ready", endpoints.ready, ServerReadyResponse, unavailable),
+        ("/models", endpoints.models, ListModelsResponse, {}),
+        ("/models/{model_name}", endpoints.model_metadata, ModelMetadataResponse, unknown),
+        ("/models/{model_name}/ready", endpoints.model_ready, ModelReadyResponse, unknown),
+    )
+    for path, endpoint, model, responses in reads:
+        router.add_api_route(path, endpoint, response_model=model, responses=responses)
+    for path in (
+        "/models/{model_name}/versions/{version}",
+        "/models/{model_name}/versions/{version}/infer",
+        "/models/{model_name}/versions/{version}/ready",
+    ):
+        router.add_api_route(path, _no_versions, methods=["GET", "POST"], include_in_schema=False)
+    for verb in (endpoints.load, endpoints.unload):
+        router.add_api_route(
+            "/repository/models/{model_name}/" + verb.__name__,
+            verb,
+            methods=["POST"],
+            include_in_schema=False,
+        )
+
+    async def infer(model_name: str, request: Request) -> Response:
+        await data_plane.get_model(model_name)
+        parsed = read_v2(await request.body(), request.headers.get(HEADER), model_name)
+        answer, _ = await data_plane.infer(model_name, parsed, dict(request.headers))
+        return write_v2(parsed, answer)
+
+    router.add_api_route(
+        "/models/{model_name}/infer",
+        infer,
+        methods=["POST"],
+        summary="Infer (V2, JSON or binary tensor data)",
+        responses={200: {"model": V2Response}, **problem_responses(*INFER_ERRORS)},
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {"application/json": {"schema": V2Request.model_json_schema()}},
+            }
+        },
+    )
+    return router
+
+
+async def _no_versions(model_name: str, version: str) -> None:
+    raise errors.UnknownModel(
+        "versions of a model cannot be addressed: leave /versions/… out of the path"
+    )

@@ -1,0 +1,57 @@
+"""Addresses: `host:port` or `unix:/path`, bound before anything slow begins."""
+
+import socket
+from contextlib import suppress
+from pathlib import Path
+
+from serving.settings import ConfigError
+
+
+def bind(address: str) -> socket.socket:
+    """A listening stream socket at the address.
+
+    Raises:
+        ConfigError: the address is taken or cannot be used.
+    """
+    if address.startswith("unix:"):
+        path = Path(address.removeprefix("unix:"))
+        with suppress(FileNotFoundError):
+            path.unlink()
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        target: str | tuple[str, int] = str(path)
+    else:
+        host, port = split_address(address)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        target = (host, port)
+    try:
+        listener.bind(target)
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        raise ConfigError(f"cannot listen on {address}: {error.strerror}") from error
+    listener.setblocking(False)
+    return listener
+
+
+def require_free(address: str) -> None:
+    """Refuse an address that is taken; for servers that open their own socket later.
+
+    Raises:
+        ConfigError: the address is taken or cannot be used.
+    """
+    if not address.startswith("unix:"):
+        bind(address).close()
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """`127.0.0.1:8000` → (`127.0.0.1`, 8000).
+
+    Raises:
+        ConfigError: there is no port.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise ConfigError(f"address {address!r}: expected host:port or unix:/path")
+    return host.strip("[]"), int(port)

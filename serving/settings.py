@@ -1,0 +1,265 @@
+"""How the processes run: one frozen tree, read once from `config.yaml` and the environment.
+
+This is the only place that opens the configuration or looks at the environment; everything else is
+handed the dataclasses below. The comment behind a field is its row in `docs/configuration.md`.
+"""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+MODEL_NAME = "ctscan"
+MIB = 1024 * 1024
+
+
+class ConfigError(ValueError):
+    """A configuration the service does not start with; its text is one clear line."""
+
+
+def setting(default: Any, doc: str) -> Any:
+    """A field with the sentence that `docs/configuration.md` shows for it."""
+    return field(default=default, metadata={"doc": doc})
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a request may ask for. Error texts, OpenAPI and docs render from these values."""
+
+    file_bytes: int = setting(16 * MIB, "Largest image file, in bytes.")
+    body_bytes: int = setting(64 * MIB, "Largest request body, in bytes, over REST and gRPC.")
+    rows: int = setting(64, "Most images in one V1 or V2 request.")
+    batch_files: int = setting(20, "Most files in one `POST /predict/batch`.")
+    min_side_px: int = setting(64, "Shortest accepted image side, in pixels.")
+    max_side_px: int = setting(4096, "Longest accepted image side, in pixels.")
+    min_grey_std: float = setting(5.0, "Least standard deviation of the grey values (0-255).")
+    comment_chars: int = setting(2000, "Longest feedback comment, in characters.")
+    queue_rows: int = setting(256, "Rows waiting and in flight before requests are refused.")
+    request_timeout_s: float = setting(30.0, "Deadline of a request that names none, in seconds.")
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """The process with the weights."""
+
+    device: str = setting("auto", "`auto`, `cpu` or `cuda`.")
+    precision: str = setting("auto", "`auto` (what the card permits), `fp32`, `bf16` or `fp16`.")
+    max_batch_rows: int = setting(32, "Rows in the largest batch; buckets are its halves.")
+    in_flight: int = setting(1, "Batches on the device at a time.")
+    threads: int = setting(0, "CPU threads of the engine; 0: as many as the container may use.")
+
+
+@dataclass(frozen=True)
+class Transformer:
+    """The process that touches images and people."""
+
+    decode_threads: int = setting(0, "Decoding threads; 0: as many as the container may use.")
+    max_call_rows: int = setting(32, "Rows in the largest call to the predictor.")
+    calls_per_predictor: int = setting(2, "Calls under way to each predictor address.")
+
+
+@dataclass(frozen=True)
+class Drift:
+    """The drift log."""
+
+    queue_rows: int = setting(4096, "Rows waiting for the disk; more are dropped and counted.")
+    rotate_bytes: int = setting(64 * MIB, "Size at which the log is rotated, in bytes.")
+    keep_files: int = setting(4, "Rotated logs that are kept.")
+
+
+@dataclass(frozen=True)
+class Shutdown:
+    """What happens between SIGTERM and the end."""
+
+    drain_delay_s: float = setting(0.0, "Seconds of serving on while not ready; 10 in a pod.")
+    grace_s: float = setting(5.0, "Seconds for requests under way to finish.")
+
+
+@dataclass(frozen=True)
+class Process:
+    """What one process is told by its environment: where its files lie and where it listens.
+
+    Addresses are `host:port` or `unix:/path`. The predictor's addresses are the transformer's way
+    to it; both processes have the rest.
+    """
+
+    config_path: Path = Path("configs/config.yaml")
+    model_path: Path = Path("models/model.pt")
+    load_model: bool = True
+    feedback_dir: Path = Path("feedback")
+    drift_current_path: Path = Path("data/drift/current.csv")
+    http_address: str = "127.0.0.1:8000"
+    grpc_address: str = "127.0.0.1:8001"
+    predictor_http_address: str = "127.0.0.1:9000"
+    predictor_grpc_address: str = "127.0.0.1:9001"
+    log_level: str = "INFO"
+    exit_with_stdin: bool = False
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything; `model` is the old script's `model:` section with its `image_size`, if any."""
+
+    limits: Limits = field(default_factory=Limits)
+    predictor: Predictor = field(default_factory=Predictor)
+    transformer: Transformer = field(default_factory=Transformer)
+    drift: Drift = field(default_factory=Drift)
+    shutdown: Shutdown = field(default_factory=Shutdown)
+    process: Process = field(default_factory=Process)
+    model: Mapping[str, Any] | None = None
+
+
+# Sections of config.yaml that are ours; any other belongs to somebody else's tool and is let be.
+SECTIONS = {
+    "limits": Limits,
+    "predictor": Predictor,
+    "transformer": Transformer,
+    "drift": Drift,
+    "shutdown": Shutdown,
+}
+FOREIGN_SECTIONS = ("defaults", "model", "data", "train", "features", "paths", "wandb", "hydra")
+
+# Variable → what it sets and its meaning. The first five are those of the API this one replaces.
+ENVIRONMENT = {
+    "CONFIG_PATH": "File that says how the processes run.",
+    "MODEL_PATH": "Weights; the card lies beside them with the suffix `.yaml`.",
+    "LOAD_MODEL": "`0` starts without weights: `/health` says so and predictions answer 503.",
+    "FEEDBACK_DIR": "Folder for corrections.",
+    "DRIFT_CURRENT_PATH": "The drift log.",
+    "HOST": "Address of both ports of the transformer.",
+    "PORT": "REST port of the transformer.",
+    "GRPC_PORT": "gRPC port of the transformer.",
+    "HTTP_ADDRESS": "REST address of this process, `host:port` or `unix:/path`; over `PORT`.",
+    "GRPC_ADDRESS": "gRPC address of this process, likewise; over `GRPC_PORT`.",
+    "PREDICTOR_HTTP_ADDRESS": "Where the transformer reads the predictor's card.",
+    "PREDICTOR_GRPC_ADDRESS": "Where the transformer sends rows; any gRPC target.",
+    "PRECISION": "Over `predictor.precision`.",
+    "LOG_LEVEL": "`DEBUG`, `INFO`, `WARNING` or `ERROR`; `DEBUG` logs every request.",
+    "EXIT_WITH_STDIN": "`1`: end when standard input closes, as `ctscan serve` has it.",
+}
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Settings from the environment and the file that `CONFIG_PATH` names.
+
+    Raises:
+        ConfigError: the file is missing or no YAML, a key is unknown, a value has a wrong type.
+    """
+    process = _process(environment)
+    tree = _read_tree(process.config_path)
+    sections = {name: _section(name, kind, tree) for name, kind in SECTIONS.items()}
+    if "PRECISION" in environment:
+        sections["predictor"] = _override(sections["predictor"], precision=environment["PRECISION"])
+    settings = Settings(process=process, model=_old_model_section(tree), **sections)
+    _check(settings)
+    return settings
+
+
+def _process(environment: Mapping[str, str]) -> Process:
+    given = {name: value for name, value in environment.items() if name in ENVIRONMENT and value}
+    host = given.get("HOST", "127.0.0.1")
+    http = f"{host}:{_port(given, 'PORT', '8000')}"
+    grpc = f"{host}:{_port(given, 'GRPC_PORT', '8001')}"
+    load = given.get("LOAD_MODEL", "1")
+    if load not in ("0", "1"):
+        raise ConfigError(f"LOAD_MODEL is {load!r}, expected 0 or 1")
+    defaults = Process()
+    return Process(
+        config_path=Path(given.get("CONFIG_PATH", defaults.config_path)),
+        model_path=Path(given.get("MODEL_PATH", defaults.model_path)),
+        load_model=load == "1",
+        feedback_dir=Path(given.get("FEEDBACK_DIR", defaults.feedback_dir)),
+        drift_current_path=Path(given.get("DRIFT_CURRENT_PATH", defaults.drift_current_path)),
+        http_address=given.get("HTTP_ADDRESS", http),
+        grpc_address=given.get("GRPC_ADDRESS", grpc),
+        predictor_http_address=given.get("PREDICTOR_HTTP_ADDRESS", defaults.predictor_http_address),
+        predictor_grpc_address=given.get("PREDICTOR_GRPC_ADDRESS", defaults.predictor_grpc_address),
+        log_level=given.get("LOG_LEVEL", defaults.log_level).upper(),
+        exit_with_stdin=given.get("EXIT_WITH_STDIN") == "1",
+    )
+
+
+def _port(given: Mapping[str, str], name: str, default: str) -> int:
+    text = given.get(name, default)
+    if not text.isdigit() or not 0 <= int(text) < 65536:
+        raise ConfigError(f"{name} is {text!r}, expected a port number")
+    return int(text)
+
+
+def _read_tree(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ConfigError(
+            f"configuration {path} does not exist: set CONFIG_PATH, or add the default file"
+        )
+    tree = _load_yaml(path)
+    for entry in tree.get("defaults", ()) or ():
+        # Hydra's `defaults:` list: `- model: cnn` stands for configs/model/cnn.yaml.
+        if isinstance(entry, dict):
+            for group, choice in entry.items():
+                if group in ("model", "data"):
+                    chosen = _load_yaml(path.parent / group / f"{choice}.yaml")
+                    tree[group] = {**chosen, **(tree.get(group) or {})}
+    return tree
+
+
+def _load_yaml(path: Path) -> dict[str, Any]:
+    try:
+        loaded = OmegaConf.load(path)
+        # Other tools' interpolations (`${oc.env:HOME}`) are not ours to resolve.
+        plain = OmegaConf.to_container(loaded, resolve=False)
+    except FileNotFoundError as error:
+        raise ConfigError(f"configuration {path} does not exist") from error
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(f"configuration {path} cannot be read: {reason}") from error
+    if not isinstance(plain, dict):
+        raise ConfigError(f"configuration {path}: expected a mapping, found {type(plain).__name__}")
+    return {str(key): value for key, value in plain.items()}
+
+
+def _section(name: str, kind: type[Any], tree: dict[str, Any]) -> Any:
+    for key in tree:
+        if key not in SECTIONS and key not in FOREIGN_SECTIONS:
+            close = difflib.get_close_matches(key, [name], cutoff=0.75)
+            if close:
+                raise ConfigError(f"configuration: unknown section {key!r}, did you mean {name!r}?")
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(kind), tree.get(name) or {})
+        assert isinstance(merged, DictConfig)
+        return OmegaConf.to_object(merged)
+    except (OmegaConfBaseException, ValueError, TypeError) as error:
+        raise ConfigError(f"configuration: {name}: {str(error).splitlines()[0]}") from error
+
+
+def _override(section: Any, **changes: Any) -> Any:
+    kept = {item.name: getattr(section, item.name) for item in fields(section)}
+    return type(section)(**{**kept, **changes})
+
+
+def _old_model_section(tree: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    model = tree.get("model")
+    if not isinstance(model, dict):
+        return None
+    data = tree.get("data")
+    found = dict(model)
+    if isinstance(data, dict):
+        found.update({key: data[key] for key in ("image_size", "normalize") if key in data})
+    return found
+
+
+def _check(settings: Settings) -> None:
+    allowed = ("auto", "fp32", "bf16", "fp16")
+    if settings.predictor.precision not in allowed:
+        raise ConfigError(
+            f"precision is {settings.predictor.precision!r}, expected one of {', '.join(allowed)}"
+        )
+    for name in SECTIONS:
+        section = getattr(settings, name)
+        for item in fields(section):
+            value = getattr(section, item.name)
+            if isinstance(value, (int, float)) and value < 0:
+                raise ConfigError(f"configuration: {name}.{item.name} is {value}, expected >= 0")

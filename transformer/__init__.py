@@ -1,0 +1,1 @@
+"""The service that touches images and people: bytes in, a class out. No torch."""

@@ -1,0 +1,151 @@
+"""Builds the transformer and runs it: the only place here that makes objects."""
+
+import asyncio
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+from kserve.model_repository import ModelRepository
+from prometheus_client import REGISTRY
+
+from serving.cpus import available_cpus
+from serving.http_door import install_http_door
+from serving.kserve.arguments import with_arguments
+from serving.kserve.grpc_server import grpc_server
+from serving.kserve.lifecycle import Lifecycle, add_probes, run, serve, stop_on_signals
+from serving.kserve.readiness import TruthfulDataPlane
+from serving.kserve.repository import ClosedRepository
+from serving.kserve.routes import v1_routes, v2_routes
+from serving.kserve.statuses import translate
+from serving.listen import bind, require_free
+from serving.logs import configure_logs
+from serving.metrics import expose, watch_process
+from serving.settings import ConfigError, Settings, read_settings
+from transformer.client import PredictorClient
+from transformer.drift import DriftLog
+from transformer.feedback import FeedbackStore
+from transformer.metrics import TransformerMetrics
+from transformer.pipeline import Pipeline
+from transformer.rest import Rooms, rest_routes
+from transformer.service import ImageModel
+
+DISCLAIMER = "Research use only, not a medical device."
+
+
+def main() -> None:
+    """Start the transformer; a start that fails is one line and exit status 1."""
+    try:
+        settings = read_settings(with_arguments(os.environ, sys.argv[1:]))
+        configure_logs("transformer", settings.process.log_level)
+        run(lambda: transformer(settings))
+    except ConfigError as error:
+        sys.exit(f"ctscan transformer: {error}")
+
+
+async def transformer(settings: Settings) -> None:
+    """Everything from settings to a server that has stopped."""
+    process = settings.process
+    listener = bind(process.http_address)
+    require_free(process.grpc_address)
+    lifecycle = Lifecycle(settings.shutdown)
+    metrics = TransformerMetrics(REGISTRY)
+    watch_process(REGISTRY)
+    threads = ThreadPoolExecutor(
+        settings.transformer.decode_threads or available_cpus(), thread_name_prefix="decode"
+    )
+    client = PredictorClient(settings, metrics)
+    drift = DriftLog(
+        process.drift_current_path,
+        settings.drift,
+        on_dropped=metrics.drift_dropped.inc,
+        clock=time.monotonic,
+    )
+    drift.start()
+    pipeline = Pipeline(client, drift, metrics, settings.limits, threads, now)
+
+    async def ready() -> bool:
+        return not lifecycle.draining and (await client.status()).ready
+
+    async def accepting() -> bool:
+        # Not the predictor's readiness: the ingress would answer in our place, without a word why.
+        return not lifecycle.draining
+
+    registry = ModelRepository()
+    registry.update(ImageModel(pipeline, settings.limits, ready))
+    data_plane = TruthfulDataPlane(registry)
+    repository = ClosedRepository(registry)
+    store = FeedbackStore(process.feedback_dir, now)
+
+    app = build_app()
+    app.include_router(
+        rest_routes(Rooms(pipeline, client, store, metrics, lifecycle, settings, threads))
+    )
+    app.include_router(v1_routes(data_plane, V1_BODY))
+    app.include_router(v2_routes(data_plane, repository))
+    add_probes(app, accepting)
+    expose(app, REGISTRY)
+    install_http_door(app, settings.limits, translate)
+    server = grpc_server(
+        process.grpc_address, data_plane, repository, data_plane.ready, settings.limits
+    )
+    stop_on_signals(lifecycle, process.exit_with_stdin)
+    watching = asyncio.create_task(client.watch_addresses())
+
+    async def close() -> None:
+        watching.cancel()
+        await client.close()
+        threads.shutdown()
+        drift.close(settings.shutdown.grace_s)
+
+    await serve(app, listener, server, lifecycle, close)
+
+
+def build_app() -> FastAPI:
+    """The app without its routes; its docs page needs no network."""
+    app: FastAPI = FastAPIOffline(
+        title="CT-scan classifier",
+        version=version("ctscan"),
+        summary="Classifies one chest-CT slice.",
+        description=DISCLAIMER,
+        redoc_url=None,
+    )
+    return app
+
+
+def now() -> datetime:
+    """The wall clock, in UTC."""
+    return datetime.now(UTC)
+
+
+V1_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["instances"],
+                    "properties": {
+                        "instances": {
+                            "type": "array",
+                            "items": {
+                                "type": "object",
+                                "required": ["b64"],
+                                "properties": {"b64": {"type": "string", "format": "byte"}},
+                            },
+                        }
+                    },
+                },
+                "example": {"instances": [{"b64": "iVBORw0KGgo="}]},
+            }
+        },
+    }
+}
+
+
+if __name__ == "__main__":
+    main()

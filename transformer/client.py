@@ -1,0 +1,258 @@
+"""The way to the predictor: its card over HTTP, rows over gRPC in shared calls."""
+
+import asyncio
+import json
+import time
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import httpx
+import numpy as np
+import orjson
+from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
+from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
+from numpy.typing import NDArray
+
+from serving import errors
+from serving.batcher import Batcher
+from serving.card import Card
+from serving.doors import CARD_TRAILER, ERROR_TRAILER
+from serving.errors import ServiceError
+from serving.request import current_request
+from serving.settings import MODEL_NAME, Settings
+from transformer.metrics import TransformerMetrics
+
+STATUS_SECONDS = 2.0
+ADDRESSES_SECONDS = 5.0
+
+# What the predictor may say to our own client in its own words. Anything else it refuses is a
+# defect of this service: the client did not write that tensor.
+PASSED_ON = (
+    errors.Overloaded,
+    errors.StaleCard,
+    errors.Unavailable,
+    errors.ModelNotLoaded,
+    errors.Draining,
+    errors.DeadlineExceeded,
+)
+BY_CODE: dict[grpc.StatusCode, type[ServiceError]] = {
+    grpc.StatusCode.UNAVAILABLE: errors.PredictorUnavailable,
+    grpc.StatusCode.DEADLINE_EXCEEDED: errors.DeadlineExceeded,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: errors.Overloaded,
+    grpc.StatusCode.CANCELLED: errors.PredictorUnavailable,
+}
+ABSENT = "the predictor cannot be reached: try again"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Logits [classes] of one row, and the card of the weights that gave them."""
+
+    logits: NDArray[np.float32]
+    card: Card
+
+
+@dataclass(frozen=True)
+class Status:
+    """What the predictor says of itself; all None while it cannot be reached."""
+
+    device: str | None = None
+    model_loaded: bool = False
+    model_path: str | None = None
+    ready: bool = False
+    version: str | None = None
+
+
+class PredictorClient:
+    """One gRPC channel, one HTTP client, the cards seen so far, and a batcher for the calls."""
+
+    def __init__(self, settings: Settings, metrics: TransformerMetrics) -> None:
+        process = settings.process
+        self._target = process.predictor_grpc_address
+        self._calls_per_predictor = settings.transformer.calls_per_predictor
+        self._metrics = metrics
+        self._channel = grpc.aio.insecure_channel(
+            self._target, options=channel_options(settings.limits.body_bytes)
+        )
+        self._stub = GRPCInferenceServiceStub(self._channel)
+        self._http = http_client(process.predictor_http_address)
+        self._cards: dict[str, Card] = {}
+        self._newest: Card | None = None
+        self._status = Status()
+        self._status_until = 0.0
+        self._asking = asyncio.Lock()
+        self._batcher: Batcher[NDArray[np.uint8], Answer] = Batcher(
+            self._call,
+            max_rows=settings.transformer.max_call_rows,
+            max_queue_rows=settings.limits.queue_rows,
+            in_flight=self._calls_per_predictor,
+            metrics=metrics.batches,
+        )
+
+    async def card(self) -> Card:
+        """The card to prepare rows by.
+
+        Raises:
+            PredictorUnavailable, ModelNotLoaded: no predictor has said yet.
+        """
+        if self._newest is None:
+            status = await self.status()
+            if self._newest is None:
+                raise (
+                    errors.ModelNotLoaded("the predictor runs without weights: try again")
+                    if status.device is None and status.model_path
+                    else errors.PredictorUnavailable(ABSENT)
+                )
+        return self._newest
+
+    async def infer(self, rows: Sequence[NDArray[np.uint8]], card: Card) -> list[Answer]:
+        """One answer for each row uint8 [H, W, 1 or C], which were prepared by `card`.
+
+        Raises:
+            StaleCard: the predictor has other weights now; `card()` knows theirs.
+            ServiceError: what the batcher or the predictor says.
+        """
+        wide = max(row.shape[2] for row in rows)
+        alike = [row if row.shape[2] == wide else np.repeat(row, wide, axis=2) for row in rows]
+        return await self._batcher.submit(
+            alike, current_request().deadline, key=(card.version, wide)
+        )
+
+    async def status(self) -> Status:
+        """The predictor's own account, at most two seconds old."""
+        async with self._asking:
+            if time.monotonic() >= self._status_until:
+                self._status = await self._ask()
+                self._status_until = time.monotonic() + STATUS_SECONDS
+        return self._status
+
+    async def watch_addresses(self) -> None:
+        """Keep as many calls under way as there are predictors, for ever."""
+        while True:
+            addresses = await count_addresses(self._target)
+            self._batcher.in_flight = self._calls_per_predictor * max(1, addresses)
+            await asyncio.sleep(ADDRESSES_SECONDS)
+
+    async def close(self) -> None:
+        """Close the batcher and both connections; the doors have drained before."""
+        await self._batcher.close()
+        await self._channel.close()
+        await self._http.aclose()
+
+    async def _call(
+        self, key: Hashable, rows: list[NDArray[np.uint8]], deadline: float
+    ) -> list[Answer]:
+        """One RPC; where no predictor took it, once more, so that round robin tries another."""
+        assert isinstance(key, tuple)
+        request = infer_request(rows, self._cards[key[0]])
+        with self._metrics.stages.stage("transfer"):
+            try:
+                response = await self._rpc(request, deadline)
+            except errors.PredictorUnavailable:
+                self._metrics.call_retries.inc()
+                response = await self._rpc(request, deadline)
+        return self._answers(response)
+
+    async def _rpc(self, request: Any, deadline: float) -> Any:
+        remaining = deadline - asyncio.get_running_loop().time()
+        try:
+            return await self._stub.ModelInfer(request, timeout=max(remaining, 0.001))
+        except grpc.aio.AioRpcError as error:
+            raise self._translated(error) from None
+
+    def _translated(self, error: "grpc.aio.AioRpcError") -> ServiceError:
+        trailers = dict(error.trailing_metadata() or ())
+        kind = errors.every_error().get(str(trailers.get(ERROR_TRAILER)))
+        card = trailers.get(CARD_TRAILER)
+        if kind is errors.StaleCard and isinstance(card, bytes):
+            self._learn(orjson.loads(card))
+        if kind in PASSED_ON:
+            return kind(str(error.details()))
+        if kind is None and error.code() in BY_CODE:
+            absent = BY_CODE[error.code()]
+            self._status_until = 0.0
+            return absent(
+                "the deadline passed before the predictor answered"
+                if absent is errors.DeadlineExceeded
+                else ABSENT
+            )
+        return errors.InternalError("the predictor refused what this service sent it")
+
+    def _answers(self, response: Any) -> list[Answer]:
+        if "card" in response.parameters:
+            self._learn(json.loads(response.parameters["card"].string_param))
+        card = self._cards[response.model_version]
+        logits = np.frombuffer(response.raw_output_contents[0], np.float32)
+        return [Answer(row, card) for row in logits.reshape(-1, len(card.classes))]
+
+    def _learn(self, values: dict[str, Any]) -> None:
+        card = Card.from_dict(values)
+        self._cards[card.version] = self._newest = card
+
+    async def _ask(self) -> Status:
+        try:
+            response = await self._http.get("/card")
+            said = response.raise_for_status().json()
+        except (httpx.HTTPError, ValueError):
+            return Status()
+        if said["card"] is not None and said["version"] not in self._cards:
+            self._learn(said["card"])
+        return Status(
+            said["device"],
+            said["model_loaded"],
+            said["model_path"],
+            said["ready"],
+            said["version"],
+        )
+
+
+def infer_request(rows: Sequence[NDArray[np.uint8]], card: Card) -> Any:
+    """The V2 request for rows of one shape: one uint8 tensor [N, H, W, C], sent raw."""
+    return pb.ModelInferRequest(
+        model_name=MODEL_NAME,
+        inputs=[{"name": "image", "datatype": "UINT8", "shape": [len(rows), *rows[0].shape]}],
+        outputs=[{"name": "logits"}],
+        raw_input_contents=[b"".join(row.tobytes() for row in rows)],
+        parameters={
+            "input_digest": pb.InferParameter(string_param=card.input.digest),
+            "card_version": pb.InferParameter(string_param=card.version),
+        },
+    )
+
+
+def channel_options(body_bytes: int) -> list[tuple[str, str | int]]:
+    """A channel that spreads calls over all predictors and finds new and returning ones fast."""
+    balancing: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
+    return [
+        ("grpc.service_config", json.dumps(balancing)),
+        ("grpc.max_send_message_length", body_bytes),
+        ("grpc.max_receive_message_length", body_bytes),
+        ("grpc.dns_min_time_between_resolutions_ms", 1000),
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 2000),
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.keepalive_timeout_ms", 5_000),
+    ]
+
+
+def http_client(address: str) -> httpx.AsyncClient:
+    """A client for `host:port` or `unix:/path`."""
+    if address.startswith("unix:"):
+        transport = httpx.AsyncHTTPTransport(uds=address.removeprefix("unix:"))
+        return httpx.AsyncClient(transport=transport, base_url="http://predictor", timeout=2.0)
+    return httpx.AsyncClient(base_url=f"http://{address}", timeout=2.0, trust_env=False)
+
+
+async def count_addresses(target: str) -> int:
+    """How many addresses a gRPC target names now; 1 for a Unix socket, 0 if none resolves."""
+    if target.startswith("unix:"):
+        return 1
+    host, _, port = target.removeprefix("dns:///").rpartition(":")
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, int(port), type=1, family=0)
+    except OSError:
+        return 0
+    return len({entry[4][0] for entry in found})

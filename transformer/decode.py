@@ -1,0 +1,156 @@
+"""Bytes of an image file in, one RGB slice out: everything a file can be is settled here.
+
+The sides are read from the header before any pixel is decoded, so that a file that only claims to
+be huge costs nothing. Plugins are named here one by one instead of calling `Image.open`: no other
+parser ever sees a client's bytes, and Pillow's global size warning is replaced by our own limit.
+"""
+
+import io
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import jpeg_factory
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from serving.errors import InvalidImage, ServiceError, TooLarge, UnsuitableImage
+from serving.settings import Limits
+
+Opener = Callable[[io.BytesIO], ImageFile.ImageFile]
+
+# Format → how its files begin, and the one plugin that reads it.
+FORMATS: dict[str, tuple[tuple[bytes, ...], Opener]] = {
+    "PNG": ((b"\x89PNG\r\n\x1a\n",), PngImageFile),
+    "JPEG": ((b"\xff\xd8\xff",), jpeg_factory),
+    "TIFF": ((b"II*\0", b"MM\0*"), TiffImageFile),
+    "BMP": ((b"BM",), BmpImageFile),
+    "GIF": ((b"GIF87a", b"GIF89a"), GifImageFile),
+    "WEBP": ((b"RIFF",), WebPImageFile),
+}
+ACCEPTED = ", ".join(FORMATS)
+
+WIDE_GREY_MODES = ("I;16", "I;16B", "I;16L", "I")
+COLOUR_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
+TIFF_TILE_SIDES = (322, 323)
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One decoded image, mode RGB and without metadata; height and width in pixels."""
+
+    image: Image.Image
+    height: int
+    width: int
+
+
+def decode(data: bytes, limits: Limits) -> Slice:
+    """Decode one image file to 8-bit RGB.
+
+    16-bit greys keep their high byte; alpha is dropped, never composited; the EXIF orientation of a
+    photograph is not applied, because training never did.
+
+    Raises:
+        InvalidImage: empty, no image, another format, truncated, a broken checksum, or pixels
+            that are neither 8- nor 16-bit.
+        TooLarge: more bytes than `limits.file_bytes`.
+        UnsuitableImage: a side outside the limits, or several frames.
+    """
+    if not data:
+        raise InvalidImage(f"the file is empty: send one image as {ACCEPTED}")
+    if len(data) > limits.file_bytes:
+        raise TooLarge(
+            f"the file has {len(data)} bytes, at most {limits.file_bytes} are accepted: "
+            "send a smaller one"
+        )
+    name = _format(data)
+    try:
+        image = _opened(data, name, limits)
+        if name == "PNG":
+            _require_whole_png(data)
+        image.load()
+        return _as_slice(image)
+    except ServiceError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise UnsuitableImage(_sides_text("far too many", limits)) from error
+    except Exception as error:
+        # A decoder may fail on hostile bytes in any way; its own text is no answer to a client.
+        raise InvalidImage(
+            f"the file begins as a {name} but cannot be read to its end: it is truncated or "
+            "damaged, send it whole"
+        ) from error
+
+
+def _format(data: bytes) -> str:
+    for name, (beginnings, _) in FORMATS.items():
+        if data.startswith(beginnings) and (name != "WEBP" or data[8:12] == b"WEBP"):
+            return name
+    raise InvalidImage(f"the file is no image of a known format: send one of {ACCEPTED}")
+
+
+def _opened(data: bytes, name: str, limits: Limits) -> ImageFile.ImageFile:
+    """The image with its header read, of permitted sides and one frame; no pixel decoded."""
+    image = FORMATS[name][1](io.BytesIO(data))
+    sides = [image.width, image.height]
+    if min(sides) < limits.min_side_px or max(sides) > limits.max_side_px:
+        raise UnsuitableImage(_sides_text(f"{image.width} x {image.height}", limits))
+    if isinstance(image, TiffImageFile):
+        # One tile larger than the image it belongs to would be decoded in full.
+        tile = max(int(image.tag_v2.get(tag, 0)) for tag in TIFF_TILE_SIDES)
+        if tile > limits.max_side_px:
+            raise UnsuitableImage(_sides_text(f"tiles of {tile}", limits))
+    if getattr(image, "is_animated", False):
+        raise UnsuitableImage("the file holds several frames or pages: send one slice at a time")
+    return image
+
+
+def _sides_text(size: str, limits: Limits) -> str:
+    return (
+        f"the image has {size} pixels, each side must have "
+        f"{limits.min_side_px} to {limits.max_side_px}: send the slice at its original size"
+    )
+
+
+def _require_whole_png(data: bytes) -> None:
+    """Compare every chunk with its checksum up to IEND (Pillow skips those of the pixel data)."""
+    view, position, kind = memoryview(data), 8, b""
+    while kind != b"IEND":
+        length, kind = struct.unpack_from(">I4s", data, position)
+        (checksum,) = struct.unpack_from(">I", data, position + 8 + length)
+        if zlib.crc32(view[position + 4 : position + 8 + length]) != checksum:
+            raise InvalidImage("the PNG has a broken checksum: it was damaged, send it again")
+        position += 12 + length
+
+
+def _as_slice(image: Image.Image) -> Slice:
+    # What the sender wrote beside the pixels ends here; so does a palette's transparency.
+    image.info.clear()
+    if image.mode in WIDE_GREY_MODES:
+        image = _high_byte(image)
+    if image.mode == "La":
+        image = image.convert("LA")
+    if image.mode not in COLOUR_MODES:
+        raise InvalidImage(
+            "the image's pixels are of a kind that is not read, such as floating-point numbers: "
+            "send 8- or 16-bit greys or 8-bit colours"
+        )
+    rgb = image.convert("RGB")
+    return Slice(image=rgb, height=rgb.height, width=rgb.width)
+
+
+def _high_byte(image: Image.Image) -> Image.Image:
+    """16-bit greys as 8-bit: value >> 8, as Pillow itself reads 16-bit colours."""
+    grey = np.asarray(image)
+    if grey.min() < 0 or grey.max() > 0xFFFF:
+        raise InvalidImage(
+            "the image's grey values lie outside 0 to 65535, such as Hounsfield units below 0: "
+            "apply a CT window and send 8- or 16-bit greys"
+        )
+    return Image.fromarray((grey >> 8).astype(np.uint8))

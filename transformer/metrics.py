@@ -1,0 +1,51 @@
+"""The transformer's metrics; a new one is one line here and one where it is observed."""
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from serving.metrics import BatchMetrics, Stages
+
+GREY = (0, 16, 32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 240, 255)
+SHARES = (0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
+
+
+class TransformerMetrics:
+    """All metrics that the transformer adds to those of HTTP and process."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.stages = Stages(registry)
+        self.batches = BatchMetrics(registry, self.stages)
+        self.prediction_error = Counter(
+            "prediction_error", "Corrections that say a prediction was wrong.", registry=registry
+        )
+        self.predictions = Counter(
+            "ctscan_predictions_total", "Predictions by class.", ["pred_class"], registry=registry
+        )
+        self.confidence = Histogram(
+            "ctscan_confidence",
+            "Probability of the predicted class.",
+            buckets=SHARES,
+            registry=registry,
+        )
+        self.grey_mean = Histogram(
+            "ctscan_input_grey_mean", "Mean grey value (0-255).", buckets=GREY, registry=registry
+        )
+        self.grey_std = Histogram(
+            "ctscan_input_grey_std",
+            "Standard deviation of the grey values.",
+            buckets=GREY,
+            registry=registry,
+        )
+        self.feedback = Counter(
+            "ctscan_feedback_total",
+            "Corrections stored, by class and agreement (correct, wrong).",
+            ["label", "agreement"],
+            registry=registry,
+        )
+        self.drift_dropped = Counter(
+            "ctscan_drift_dropped_total", "Drift rows that were not written.", registry=registry
+        )
+        self.call_retries = Counter(
+            "ctscan_predictor_retries_total",
+            "Calls to the predictor that were tried again.",
+            registry=registry,
+        )

@@ -1,0 +1,137 @@
+"""The main path: bytes of images in, predictions out. Read this file first.
+
+bytes → decode → statistics → preprocess → (client → predictor) → prediction
+                                                                └→ drift, metrics
+"""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.card import InputSpec
+from serving.errors import DeadlineExceeded, Overloaded, ServiceError, StaleCard
+from serving.request import current_request
+from serving.settings import Limits
+from transformer.client import PredictorClient
+from transformer.decode import decode
+from transformer.drift import DriftLog, DriftRow
+from transformer.metrics import TransformerMetrics
+from transformer.prediction import Prediction, predict_from
+from transformer.preprocess import preprocess
+from transformer.statistics import Statistics, require_contrast, summarise
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A slice ready to be sent: its row uint8 [H, W, 1 or C] and its grey statistics."""
+
+    row: NDArray[np.uint8]
+    statistics: Statistics
+
+
+class Pipeline:
+    """Predicts for every door."""
+
+    def __init__(
+        self,
+        client: PredictorClient,
+        drift: DriftLog,
+        metrics: TransformerMetrics,
+        limits: Limits,
+        threads: ThreadPoolExecutor,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._client = client
+        self._drift = drift
+        self._metrics = metrics
+        self._limits = limits
+        self._threads = threads
+        self._clock = clock
+        self._rows_inside = 0
+
+    async def predict(self, images: Sequence[bytes]) -> list[Prediction]:
+        """One prediction for each image file, in order.
+
+        Raises:
+            ServiceError: a bad image fails the call and is named by its index.
+        """
+        async with self._admitted(len(images)):
+            return await self._predict(images)
+
+    async def _predict(self, images: Sequence[bytes]) -> list[Prediction]:
+        card = await self._client.card()
+        prepared = await self._prepare_all(images, card.input)
+        try:
+            answers = await self._client.infer([item.row for item in prepared], card)
+        except StaleCard:
+            # The predictor was rolled out to other weights: prepare as their card says, once.
+            card = await self._client.card()
+            prepared = await self._prepare_all(images, card.input)
+            answers = await self._client.infer([item.row for item in prepared], card)
+        predictions = [
+            predict_from(answer.logits, answer.card, uuid.uuid4().hex) for answer in answers
+        ]
+        for item, prediction in zip(prepared, predictions, strict=True):
+            self._record(item.statistics, prediction)
+        return predictions
+
+    async def _prepare_all(self, images: Sequence[bytes], spec: InputSpec) -> list[Prepared]:
+        """Decode and resize in the pool, so that the event loop stays free."""
+        loop = asyncio.get_running_loop()
+        jobs = [loop.run_in_executor(self._threads, self._prepare, data, spec) for data in images]
+        prepared: list[Prepared] = []
+        for index, outcome in enumerate(await asyncio.gather(*jobs, return_exceptions=True)):
+            if isinstance(outcome, ServiceError) and len(images) > 1:
+                raise outcome.at_row(index)
+            if isinstance(outcome, BaseException):
+                raise outcome
+            prepared.append(outcome)
+        return prepared
+
+    def _prepare(self, data: bytes, spec: InputSpec) -> Prepared:
+        with self._metrics.stages.stage("decode"):
+            ct_slice = decode(data, self._limits)
+        with self._metrics.stages.stage("preprocess"):
+            statistics = summarise(ct_slice)
+            require_contrast(statistics, self._limits)
+            return Prepared(preprocess(ct_slice.image, spec), statistics)
+
+    def _record(self, statistics: Statistics, prediction: Prediction) -> None:
+        self._metrics.predictions.labels(prediction.pred_class).inc()
+        self._metrics.confidence.observe(prediction.confidence)
+        self._metrics.grey_mean.observe(statistics.mean)
+        self._metrics.grey_std.observe(statistics.std)
+        self._drift.append(
+            DriftRow.of(
+                statistics,
+                prediction.pred_index,
+                prediction.pred_class,
+                prediction.confidence,
+                self._clock(),
+            )
+        )
+
+    @asynccontextmanager
+    async def _admitted(self, rows: int) -> AsyncIterator[None]:
+        """Let the rows in if they fit, and end their work at the request's deadline."""
+        if self._rows_inside + rows > self._limits.queue_rows:
+            self._metrics.batches.shed("queue_full")
+            raise Overloaded(
+                f"{self._rows_inside} images are under way, at most {self._limits.queue_rows} "
+                "are taken: try again later"
+            )
+        self._rows_inside += rows
+        try:
+            async with asyncio.timeout_at(current_request().deadline):
+                yield
+        except TimeoutError as error:
+            raise DeadlineExceeded("the deadline passed before the answer was there") from error
+        finally:
+            self._rows_inside -= rows

@@ -1,0 +1,95 @@
+"""The one answer that every door gives: REST, V1, V2 tensors and metadata, the CLI and the docs.
+
+A new field is one line in `Prediction` and one in `predict_from`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, get_type_hints
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from serving.card import CLASSES, Card
+from serving.tensors import TensorSpec
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """Marks a field as a V2 output: its datatype, and its shape behind the row."""
+
+    datatype: str
+    shape: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """Which weights answered."""
+
+    name: Annotated[str, Field(examples=["ctscan"])]
+    version: Annotated[str, Field(examples=["0f3a9c1d2b4e"], description="Digest of the card.")]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says of one slice. Research use only, not a medical device."""
+
+    pred_index: Annotated[int, Tensor("INT64"), Field(description="Class index.", examples=[3])]
+    pred_class: Annotated[str, Tensor("BYTES"), Field(examples=["normal"])]
+    confidence: Annotated[
+        float, Tensor("FP32"), Field(description="Its probability.", examples=[0.93])
+    ]
+    probabilities: Annotated[
+        dict[str, float],
+        Tensor("FP32", (len(CLASSES),)),
+        Field(
+            description="Every class and its calibrated probability, in index order.",
+            examples=[dict(zip(CLASSES, (0.02, 0.01, 0.04, 0.93), strict=True))],
+        ),
+    ]
+    prediction_id: Annotated[
+        str,
+        Tensor("BYTES"),
+        Field(description="For `POST /feedback`.", examples=["5f0c7c1e2d3b4a59"]),
+    ]
+    model: Annotated[ModelVersion, Field(description="Which weights answered.")]
+
+
+def predict_from(logits: NDArray[np.float32], card: Card, prediction_id: str) -> Prediction:
+    """Logits [classes] of one row as a prediction, calibrated by the card's temperature."""
+    scaled = logits.astype(np.float64) / card.temperature
+    powers = np.exp(scaled - scaled.max())
+    shares = powers / powers.sum()
+    best = int(shares.argmax())
+    return Prediction(
+        pred_index=best,
+        pred_class=card.classes[best],
+        confidence=float(shares[best]),
+        probabilities=dict(zip(card.classes, shares.tolist(), strict=True)),
+        prediction_id=prediction_id,
+        model=ModelVersion(card.name, card.version),
+    )
+
+
+def output_specs() -> dict[str, TensorSpec]:
+    """The V2 outputs, by name, in the order of the fields."""
+    hints = get_type_hints(Prediction, include_extras=True)
+    return {
+        item.name: TensorSpec(item.name, marker.datatype, (-1, *marker.shape))
+        for item in fields(Prediction)
+        for marker in getattr(hints[item.name], "__metadata__", ())
+        if isinstance(marker, Tensor)
+    }
+
+
+def output_array(predictions: Sequence[Prediction], spec: TensorSpec) -> NDArray[Any]:
+    """One field of several predictions as the values of its V2 output."""
+    values = [_plain(getattr(prediction, spec.name)) for prediction in predictions]
+    return np.array(values, dtype=object) if spec.datatype == "BYTES" else np.array(values)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, str):
+        return value.encode()
+    return list(value.values()) if isinstance(value, Mapping) else value

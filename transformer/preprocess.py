@@ -1,0 +1,32 @@
+"""One RGB image in, one row of the network's input out. Training calls the same function."""
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from serving.card import InputSpec
+
+RESIZE_KERNELS = {"bilinear-antialias": Image.Resampling.BILINEAR}
+
+
+def preprocess(image: Image.Image, spec: InputSpec) -> npt.NDArray[np.uint8]:
+    """Resize an RGB image as the card says: uint8 [H, W, C], C-contiguous, C = 1 or 3.
+
+    A network of three channels gets one where R = G = B in every pixel: the predictor repeats it.
+    The resized row is compared, not the source: resizing treats the channels alike, so a grey
+    source stays grey, and what is sent is exactly what three channels would have said.
+
+    Raises:
+        ValueError: the card names a resize kernel or a channel count that does not exist here.
+    """
+    if spec.resize not in RESIZE_KERNELS:
+        raise ValueError(f"card: resize is {spec.resize!r}, expected one of {[*RESIZE_KERNELS]}")
+    if spec.channels not in (1, 3):
+        raise ValueError(f"card: channels is {spec.channels}, expected 1 or 3")
+    if spec.channels == 1:
+        image = image.convert("L")
+    resized = image.resize((spec.width, spec.height), RESIZE_KERNELS[spec.resize])
+    row = np.array(resized).reshape(spec.height, spec.width, spec.channels)
+    if spec.channels == 3 and (row == row[..., :1]).all():
+        return np.ascontiguousarray(row[..., :1])
+    return row

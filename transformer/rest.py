@@ -1,0 +1,169 @@
+"""The REST door of the old script, and health: thin, everything is decided behind it."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, File, Form, Response, UploadFile
+from pydantic import BaseModel, Field
+
+from serving import errors
+from serving.card import CLASSES
+from serving.doors import Problem, as_service_error, problem
+from serving.errors import FieldError, InvalidField, TooLarge
+from serving.http_door import problem_responses
+from serving.kserve.lifecycle import Lifecycle
+from serving.settings import Settings
+from transformer.client import PredictorClient
+from transformer.decode import decode
+from transformer.feedback import Correction, FeedbackStore
+from transformer.metrics import TransformerMetrics
+from transformer.pipeline import Pipeline
+from transformer.prediction import Prediction
+
+IMAGE = "One chest-CT slice as an image file."
+PREDICT_ERRORS = (
+    errors.InvalidField,
+    errors.InvalidImage,
+    errors.UnsuitableImage,
+    errors.TooLarge,
+    errors.Overloaded,
+    errors.PredictorUnavailable,
+    errors.DeadlineExceeded,
+)
+FEEDBACK_ERRORS = (*PREDICT_ERRORS, errors.ContradictoryFeedback, errors.StorageFailed)
+
+
+class Health(BaseModel):
+    """The old script's keys; device, model_loaded and model_path are the predictor's own words."""
+
+    ok: bool = Field(description="Whether a prediction would succeed now.")
+    device: str | None = Field(examples=["cpu"])
+    model_loaded: bool
+    config_path: str = Field(examples=["configs/config.yaml"])
+    model_path: str | None = Field(examples=["models/model.pt"])
+    model_version: str | None = Field(examples=["0f3a9c1d2b4e"])
+
+
+class FeedbackSaved(BaseModel):
+    """Where a correction was stored."""
+
+    saved_to: str = Field(examples=["feedback/normal/image-0123456789ab.png"])
+    label: str = Field(alias="class", examples=["normal"])
+
+
+@dataclass(frozen=True)
+class Rooms:
+    """What the routes hand their work to."""
+
+    pipeline: Pipeline
+    client: PredictorClient
+    store: FeedbackStore
+    metrics: TransformerMetrics
+    lifecycle: Lifecycle
+    settings: Settings
+    threads: ThreadPoolExecutor
+
+
+def rest_routes(rooms: Rooms) -> APIRouter:
+    """`/predict`, `/predict/batch`, `/feedback` and `/health`."""
+    router = APIRouter(tags=["classify"])
+    limits = rooms.settings.limits
+
+    @router.post(
+        "/predict",
+        response_model=Prediction,
+        responses=problem_responses(*PREDICT_ERRORS),
+        summary="Classify one slice",
+    )
+    async def predict(file: Annotated[UploadFile, File(description=IMAGE)]) -> Response:
+        (prediction,) = await rooms.pipeline.predict([await read(file)])
+        return as_json(prediction)
+
+    @router.post(
+        "/predict/batch",
+        response_model=list[Prediction | Problem],
+        responses=problem_responses(errors.InvalidField, errors.TooLarge),
+        summary="Classify several slices; a bad file gets a problem in its place",
+    )
+    async def predict_batch(
+        files: Annotated[list[UploadFile], File(description=f"At most {limits.batch_files}.")],
+    ) -> Response:
+        if len(files) > limits.batch_files:
+            raise TooLarge(
+                f"{len(files)} files were sent, at most {limits.batch_files} are accepted: "
+                "split them"
+            )
+        return as_json(await asyncio.gather(*(predict_or_problem(file) for file in files)))
+
+    async def predict_or_problem(file: UploadFile) -> Prediction | dict[str, Any]:
+        try:
+            (prediction,) = await rooms.pipeline.predict([await read(file)])
+            return prediction
+        except Exception as error:
+            return problem(as_service_error(error))
+
+    @router.post(
+        "/feedback",
+        response_model=FeedbackSaved,
+        responses=problem_responses(*FEEDBACK_ERRORS),
+        summary="Confirm or correct a prediction",
+    )
+    async def feedback(
+        file: Annotated[UploadFile, File(description=IMAGE)],
+        predicted_class: Annotated[str, Form(examples=[CLASSES[0]])],
+        is_correct: Annotated[bool, Form(examples=[False])],
+        correct_class: Annotated[str | None, Form(examples=[CLASSES[3]])] = None,
+        prediction_id: Annotated[str | None, Form(examples=["5f0c7c1e2d3b4a59"])] = None,
+        comment: Annotated[str | None, Form()] = None,
+    ) -> Response:
+        correction = Correction.of(
+            predicted_class, is_correct, correct_class, prediction_id, comment, limits
+        )
+        data = await read(file)
+        ct_slice = await in_thread(decode, data, limits)
+        saved = await in_thread(rooms.store.save, ct_slice.image, correction)
+        if saved.new:
+            agreement = "correct" if is_correct else "wrong"
+            rooms.metrics.feedback.labels(saved.label, agreement).inc()
+            if not is_correct:
+                rooms.metrics.prediction_error.inc()
+        return as_json({"saved_to": str(saved.path), "class": saved.label})
+
+    @router.get("/health", response_model=Health, tags=["operation"], summary="The whole truth")
+    async def health() -> Response:
+        status = await rooms.client.status()
+        process = rooms.settings.process
+        return as_json(
+            {
+                "ok": status.ready and not rooms.lifecycle.draining,
+                "device": status.device,
+                "model_loaded": status.model_loaded,
+                "config_path": str(process.config_path),
+                "model_path": status.model_path,
+                "model_version": status.version,
+            }
+        )
+
+    async def read(file: UploadFile) -> bytes:
+        if not isinstance(file, UploadFile) and not hasattr(file, "read"):
+            raise InvalidField("file: expected a file", fields=(FieldError("file", "no file"),))
+        if file.size is not None and file.size > limits.file_bytes:
+            raise TooLarge(
+                f"the file has {file.size} bytes, at most {limits.file_bytes} are accepted: "
+                "send a smaller one"
+            )
+        return await file.read()
+
+    async def in_thread(function: Any, *arguments: Any) -> Any:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(rooms.threads, function, *arguments)
+
+    return router
+
+
+def as_json(content: Any) -> Response:
+    """JSON straight from dataclasses, floats in full precision."""
+    return Response(orjson.dumps(content), media_type="application/json")

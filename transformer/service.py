@@ -1,0 +1,95 @@
+"""The V1 and V2 doors: images in JSON or tensors in, the one `Prediction` out."""
+
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from kserve import InferRequest, InferResponse, Model
+
+from serving.errors import FieldError, InvalidField, InvalidRequest, TooLarge
+from serving.settings import MODEL_NAME, Limits
+from serving.tensors import (
+    TensorSpec,
+    decode_base64,
+    only_input,
+    read_bytes,
+    requested,
+    write_output,
+)
+from transformer.pipeline import Pipeline
+from transformer.prediction import Prediction, output_array, output_specs
+
+INPUT = TensorSpec("image", "BYTES", (-1,))
+
+
+class ImageModel(Model):  # type: ignore[misc]  # the SDK is untyped
+    """The model as KServe's doors see it. `ready` says whether a prediction would succeed now."""
+
+    def __init__(
+        self, pipeline: Pipeline, limits: Limits, ready: Callable[[], Awaitable[bool]]
+    ) -> None:
+        super().__init__(MODEL_NAME)
+        self._pipeline = pipeline
+        self._limits = limits
+        self._ready = ready
+        self._outputs = output_specs()
+
+    async def predict(self, payload: Any, headers: dict[str, str] | None = None) -> Any:
+        """A V2 request with one BYTES tensor, or a V1 body with instances."""
+        if isinstance(payload, InferRequest):
+            return await self._infer(payload)
+        if not isinstance(payload, dict):
+            raise InvalidRequest('the body is no JSON object: expected {"instances": [...]}')
+        predictions = await self._pipeline.predict(self._instances(payload))
+        return {"predictions": predictions}
+
+    async def healthy(self) -> bool:
+        return await self._ready()
+
+    def get_input_types(self) -> list[dict[str, Any]]:
+        return [INPUT.metadata()]
+
+    def get_output_types(self) -> list[dict[str, Any]]:
+        return [spec.metadata() for spec in self._outputs.values()]
+
+    async def _infer(self, payload: InferRequest) -> InferResponse:
+        names = requested(payload, list(self._outputs), list(self._outputs))
+        images = read_bytes(only_input(payload, INPUT), INPUT)
+        self._require_rows(len(images))
+        predictions = await self._pipeline.predict(images)
+        return InferResponse(
+            payload.id or uuid.uuid4().hex,
+            MODEL_NAME,
+            [self._output(name, predictions) for name in names],
+            model_version=predictions[0].model.version,
+        )
+
+    def _output(self, name: str, predictions: list[Prediction]) -> Any:
+        spec = self._outputs[name]
+        return write_output(spec, output_array(predictions, spec))
+
+    def _instances(self, body: dict[str, Any]) -> list[bytes]:
+        """The images of a V1 body. Source: TF Serving's REST API, which V1 follows."""
+        instances = body.get("instances")
+        if not isinstance(instances, list) or not instances:
+            raise InvalidField(
+                'instances: expected a list of at least one {"b64": "..."}',
+                fields=(FieldError("instances", "expected a list with at least one image"),),
+            )
+        self._require_rows(len(instances))
+        return [self._instance(index, item) for index, item in enumerate(instances)]
+
+    def _instance(self, index: int, item: object) -> bytes:
+        if not isinstance(item, dict) or set(item) != {"b64"}:
+            field = f"instances[{index}]"
+            raise InvalidField(
+                f'{field}: expected an object {{"b64": "..."}}',
+                fields=(FieldError(field, 'expected {"b64": "..."}'),),
+            )
+        return decode_base64(item["b64"], f"instances[{index}].b64")
+
+    def _require_rows(self, rows: int) -> None:
+        if rows > self._limits.rows:
+            raise TooLarge(
+                f"the request has {rows} images, at most {self._limits.rows} are accepted: split it"
+            )

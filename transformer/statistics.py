@@ -1,0 +1,81 @@
+"""Grey-value statistics of a slice, all from one 256-bin histogram."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from serving.errors import UnsuitableImage
+from serving.settings import Limits
+from transformer.decode import Slice
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Grey values (0-255) of one slice and its size in pixels.
+
+    `histogram` counts the pixels of each of the 256 grey values; everything else follows from it.
+    """
+
+    mean: float
+    std: float
+    min: float
+    max: float
+    p01: float
+    p50: float
+    p99: float
+    height: int
+    width: int
+    histogram: tuple[int, ...]
+
+
+def summarise(ct_slice: Slice) -> Statistics:
+    """Statistics of the slice's grey image; equal to numpy's on the pixels themselves."""
+    histogram = ct_slice.image.convert("L").histogram()
+    counts = np.array(histogram, dtype=np.int64)
+    values = np.arange(256, dtype=np.int64)
+    pixels = int(counts.sum())
+    mean = int(counts @ values) / pixels
+    # Integers up to the last step: rounding would give a uniform image a contrast.
+    variance = (pixels * int(counts @ values**2) - int(counts @ values) ** 2) / pixels**2
+    present = np.flatnonzero(counts)
+    below = counts.cumsum()
+    return Statistics(
+        mean=mean,
+        std=math.sqrt(variance),
+        min=float(present[0]),
+        max=float(present[-1]),
+        p01=_percentile(below, 1),
+        p50=_percentile(below, 50),
+        p99=_percentile(below, 99),
+        height=ct_slice.height,
+        width=ct_slice.width,
+        histogram=tuple(histogram),
+    )
+
+
+def require_contrast(statistics: Statistics, limits: Limits) -> None:
+    """Refuse a slice that shows nothing.
+
+    Raises:
+        UnsuitableImage: the standard deviation of the grey values is below the limit.
+    """
+    if statistics.std < limits.min_grey_std:
+        raise UnsuitableImage(
+            f"the image has no contrast: the standard deviation of its grey values is "
+            f"{statistics.std:.1f}, at least {limits.min_grey_std:g} is expected: "
+            "send a slice in a CT window that shows tissue"
+        )
+
+
+def _percentile(below: npt.NDArray[np.int64], percent: int) -> float:
+    """The percentile with linear interpolation; `below[v]` counts the pixels of value <= v."""
+    position = (int(below[-1]) - 1) * (percent / 100)
+    rank = math.floor(position)
+    low, high = np.searchsorted(below, [rank, rank + 1], side="right")
+    fraction = position - rank
+    # From the nearer end, as numpy interpolates: the two agree to the last bit.
+    if fraction < 0.5:
+        return float(low + (high - low) * fraction)
+    return float(high - (high - low) * (1 - fraction))
