@@ -71,7 +71,7 @@ clean: ## remove what make made
 # names another index, which uv would not know of, and where uv finds no way out.
 .venv/.installed: locks/dev.txt pyproject.toml | $(BIN)/uv
 	@echo "installing the locked packages into .venv"
-	@{ ! $(BIN)/python -m pip config list | grep -Eq '(index-url|no-index)=' \
+	@{ ! $(BIN)/python -m pip config list | grep -E '(index-url|no-index)=' >/dev/null \
 		&& $(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes locks/dev.txt; } \
 		|| $(BIN)/python -m pip install --quiet --require-hashes --requirement locks/dev.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --offline --no-deps \
