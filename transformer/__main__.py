@@ -62,7 +62,7 @@ async def transformer(settings: Settings) -> None:
         process.drift_current_path,
         settings.drift,
         on_dropped=metrics.drift_dropped.inc,
-        clock=time.monotonic,
+        clock=now,
     )
     drift.start()
     pipeline = Pipeline(client, drift, metrics, settings.limits, threads, now)

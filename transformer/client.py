@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import grpc
@@ -150,7 +150,7 @@ class PredictorClient:
         with self._metrics.stages.stage("transfer"):
             try:
                 response = await self._rpc(request, deadline)
-            except errors.PredictorUnavailable:
+            except errors.Unavailable:
                 self._metrics.call_retries.inc()
                 response = await self._rpc(request, deadline)
         return self._answers(response)
@@ -183,7 +183,9 @@ class PredictorClient:
     def _answers(self, response: Any) -> list[Answer]:
         if "card" in response.parameters:
             self._learn(json.loads(response.parameters["card"].string_param))
-        card = self._cards[response.model_version]
+        card = self._cards.get(response.model_version)
+        if card is None:
+            raise errors.PredictorUnavailable("the predictor answered without a card: try again")
         logits = np.frombuffer(response.raw_output_contents[0], np.float32)
         return [Answer(row, card) for row in logits.reshape(-1, len(card.classes))]
 
@@ -195,17 +197,13 @@ class PredictorClient:
         try:
             response = await self._http.get("/card")
             said = response.raise_for_status().json()
-        except (httpx.HTTPError, ValueError):
+            status = Status(**{item.name: said[item.name] for item in fields(Status)})
+            if status.version is not None and status.version not in self._cards:
+                self._learn(said["card"])
+        except (httpx.HTTPError, ValueError, TypeError, KeyError):
+            # Nobody is there, or somebody else.
             return Status()
-        if said["card"] is not None and said["version"] not in self._cards:
-            self._learn(said["card"])
-        return Status(
-            said["device"],
-            said["model_loaded"],
-            said["model_path"],
-            said["ready"],
-            said["version"],
-        )
+        return status
 
 
 def infer_request(rows: Sequence[NDArray[np.uint8]], card: Card) -> Any:

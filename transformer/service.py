@@ -6,7 +6,7 @@ from typing import Any
 
 from kserve import InferRequest, InferResponse, Model
 
-from serving.errors import FieldError, InvalidField, InvalidRequest, TooLarge
+from serving.errors import FieldError, InvalidField, InvalidRequest, TooLarge, UnknownModel
 from serving.settings import MODEL_NAME, Limits
 from serving.tensors import (
     TensorSpec,
@@ -53,6 +53,8 @@ class ImageModel(Model):  # type: ignore[misc]  # the SDK is untyped
         return [spec.metadata() for spec in self._outputs.values()]
 
     async def _infer(self, payload: InferRequest) -> InferResponse:
+        if payload.model_version:
+            raise UnknownModel("versions of a model cannot be addressed: leave model_version out")
         names = requested(payload, list(self._outputs), list(self._outputs))
         images = read_bytes(only_input(payload, INPUT), INPUT)
         self._require_rows(len(images))

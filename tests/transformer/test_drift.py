@@ -174,6 +174,7 @@ def test_a_torn_last_line_is_cut_off(open_log: Open, path: Path, whole: int, tor
     path.write_text(HEADER + line * whole + "9" * torn)
     write(open_log(), 1)
     assert numbers(path) == [9] * whole + [1]
+    assert path.read_text().startswith(HEADER + line * whole + "2026")
 
 
 @pytest.mark.parametrize("start", ["", "timest", HEADER[:-1]])

@@ -167,6 +167,7 @@ def test_another_opinion_of_the_same_image_is_a_second_event(
     second = store.save(image, Correction("adenocarcinoma", True, comment="für sicher"))
     assert (second.path, second.new) == (first.path, True)
     assert [event["comment"] for event in events(first.path)] == [WRONG.comment, "für sicher"]
+    assert "für sicher" in first.path.with_suffix(".json").read_text(encoding="utf-8")
     assert first.path.stat().st_mtime_ns == written
 
 

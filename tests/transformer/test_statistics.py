@@ -29,6 +29,16 @@ def test_statistics_are_those_of_the_pixels(seed: int) -> None:
     assert found.histogram == tuple(np.bincount(pixels.ravel(), minlength=256))
 
 
+@pytest.mark.parametrize(
+    ("dark", "low", "bright", "high"), [(3, 195, 267, 239), (7, 105, 616, 147)]
+)
+def test_percentiles_between_two_values_agree_to_the_last_bit(
+    dark: int, low: int, bright: int, high: int
+) -> None:
+    pixels = np.array([[low] * dark + [high] * bright], np.uint8)
+    assert summarise(slice_of(pixels)).p01 == np.percentile(pixels, 1)
+
+
 def test_a_coloured_slice_is_summarised_as_pillow_greys_it() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (70, 81, 3)).astype(np.uint8)
     grey = np.asarray(Image.fromarray(pixels).convert("L"))
