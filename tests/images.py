@@ -255,6 +255,8 @@ BAD_IMAGES: dict[str, tuple[bytes, type[ServiceError]]] = {
     "html": (b"<!doctype html><img src='slice.png'>", InvalidImage),
     "riff-sound": (b"RIFF\x24\0\0\0WAVEfmt " + bytes(40), InvalidImage),
     "png-signature-alone": (PNG_SIGNATURE, InvalidImage),
+    "png-of-tiny-chunks": (PNG_SIGNATURE + bytes(12) * 20_000, InvalidImage),
+    "jpeg-of-tiny-segments": (b"\xff\xd8" + b"\xff\xfe\x00\x02" * 20_000, InvalidImage),
     "png-truncated": (truncated(png(colours())), InvalidImage),
     "png-without-end": (png(colours())[:-12], InvalidImage),
     "png-broken-checksum": (broken_checksum_png(), InvalidImage),

@@ -8,7 +8,7 @@ parser ever sees a client's bytes, and Pillow's global size warning is replaced 
 import io
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +39,10 @@ ACCEPTED = ", ".join(FORMATS)
 WIDE_GREY_MODES = ("I;16", "I;16B", "I;16L", "I")
 COLOUR_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 TIFF_TILE_SIDES = (322, 323)
+# A PNG of 16 MiB in the usual chunks of 8 KiB has 2,048; a photograph has some dozens of segments.
+MAX_PARTS = 16_384
+START_OF_SCAN = 0xDA
+BARE_MARKERS = (0x00, 0x01, *range(0xD0, 0xDA), 0xFF)
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ def decode(data: bytes, limits: Limits) -> Slice:
             "send a smaller one"
         )
     name = _format(data)
+    _require_few_parts(data, name)
     try:
         image = _opened(data, name, limits)
         if name == "PNG":
@@ -93,6 +98,33 @@ def _format(data: bytes) -> str:
         if data.startswith(beginnings) and (name != "WEBP" or data[8:12] == b"WEBP"):
             return name
     raise InvalidImage(f"the file is no image of a known format: send one of {ACCEPTED}")
+
+
+def _require_few_parts(data: bytes, name: str) -> None:
+    """Refuse a file of countless tiny parts, which would keep a parser busy for seconds."""
+    places = {"PNG": _png_chunks, "JPEG": _jpeg_segments}.get(name)
+    if places and any(count >= MAX_PARTS for count, _ in enumerate(places(data))):
+        raise InvalidImage(
+            f"the {name} has more than {MAX_PARTS} parts: write it anew with an image program"
+        )
+
+
+def _png_chunks(data: bytes) -> Iterator[int]:
+    """Where each chunk begins; ends where the data do."""
+    position = 8
+    while position + 12 <= len(data):
+        yield position
+        position += 12 + int.from_bytes(data[position : position + 4], "big")
+
+
+def _jpeg_segments(data: bytes) -> Iterator[int]:
+    """Where each segment before the pixels begins, padding included."""
+    position = 2
+    while position + 4 <= len(data) and data[position + 1] != START_OF_SCAN:
+        yield position
+        bare = data[position] != 0xFF or data[position + 1] in BARE_MARKERS
+        length = 0 if bare else int.from_bytes(data[position + 2 : position + 4], "big")
+        position += 1 if bare else 2 + length
 
 
 def _opened(data: bytes, name: str, limits: Limits) -> ImageFile.ImageFile:

@@ -118,3 +118,14 @@ def test_threads_decode_side_by_side() -> None:
         slices = list(threads.map(lambda name: decode(GOOD_IMAGES[name][0], LIMITS), names))
     for name, ct_slice in zip(names, slices, strict=True):
         np.testing.assert_array_equal(np.asarray(ct_slice.image), GOOD_IMAGES[name][1])
+
+
+@pytest.mark.parametrize("name", ["png-of-tiny-chunks", "jpeg-of-tiny-segments"])
+def test_countless_tiny_parts_are_refused_before_a_parser_sees_them(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[str] = []
+    monkeypatch.setattr("transformer.decode._opened", lambda *_: parsed.append(name))
+    with pytest.raises(InvalidImage, match="parts"):
+        decode(BAD_IMAGES[name][0], LIMITS)
+    assert not parsed

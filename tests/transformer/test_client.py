@@ -1,0 +1,339 @@
+"""The way to the predictor, against a stub in place of the channel."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from typing import Any
+
+import grpc
+import httpx
+import numpy as np
+import pytest
+from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
+
+from serving import errors
+from serving.card import Card, InputSpec
+from serving.settings import Settings
+from tests.transformer.rooms import metrics, request
+from transformer.client import PredictorClient, channel_options, count_addresses, infer_request
+
+CARD = Card("resnet18", InputSpec(8, 8))
+OTHER = replace(CARD, temperature=2.0)
+ROW = np.arange(64, dtype=np.uint8).reshape(8, 8, 1)
+
+
+def failure(
+    code: grpc.StatusCode, *trailers: tuple[str, str | bytes], details: str = "in its words"
+) -> grpc.aio.AioRpcError:
+    empty = grpc.aio.Metadata()
+    return grpc.aio.AioRpcError(code, empty, grpc.aio.Metadata(*trailers), details)
+
+
+class Stub:
+    """Plays one outcome a call, the last for ever; an outcome is an error or the card it has."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[Exception | Card] = [CARD]
+        self.requests: list[Any] = []
+        self.version: str | None = None
+
+    async def ModelInfer(self, request: Any, timeout: float) -> Any:
+        assert timeout > 0
+        self.requests.append(request)
+        outcome = self.outcomes.pop(0) if len(self.outcomes) > 1 else self.outcomes[0]
+        if isinstance(outcome, Exception):
+            raise outcome
+        (tensor,) = request.inputs
+        rows = np.frombuffer(request.raw_input_contents[0], np.uint8).reshape(tensor.shape)
+        logits = np.zeros((len(rows), 4), np.float32)
+        logits[:, 0] = rows.reshape(len(rows), -1).mean(1)
+        known = request.parameters["card_version"].string_param == outcome.version
+        card = json.dumps(outcome.to_wire())
+        return pb.ModelInferResponse(
+            model_version=self.version or outcome.version,
+            raw_output_contents=[logits.tobytes()],
+            parameters={} if known else {"card": pb.InferParameter(string_param=card)},
+        )
+
+
+class Home:
+    """The predictor's HTTP door."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.answer: Callable[[], httpx.Response] = lambda: httpx.Response(200, json=said())
+
+    def __call__(self, _: httpx.Request) -> httpx.Response:
+        self.calls += 1
+        return self.answer()
+
+
+def said(card: Card | None = CARD, **changes: Any) -> dict[str, Any]:
+    return {
+        "version": card.version if card else None,
+        "device": "cpu" if card else None,
+        "model_loaded": card is not None,
+        "ready": card is not None,
+        "model_path": "models/model.pt",
+        "card": card.to_dict() if card else None,
+        **changes,
+    }
+
+
+@pytest.fixture
+def home() -> Home:
+    return Home()
+
+
+@pytest.fixture
+def stub() -> Stub:
+    return Stub()
+
+
+@pytest.fixture
+async def client(home: Home, stub: Stub) -> AsyncIterator[PredictorClient]:
+    made = PredictorClient(Settings(), metrics())
+    await made._http.aclose()
+    made._http = httpx.AsyncClient(transport=httpx.MockTransport(home), base_url="http://p")
+    made._stub = stub
+    yield made
+    await made.close()
+
+
+async def test_each_row_has_its_own_answer_with_the_card_that_gave_it(
+    client: PredictorClient,
+) -> None:
+    rows = [ROW, ROW // 2, ROW * 0]
+    with request():
+        answers = await client.infer(rows, await client.card())
+    assert [float(answer.logits[0]) for answer in answers] == [
+        pytest.approx(row.mean()) for row in rows
+    ]
+    assert {answer.card for answer in answers} == {CARD}
+
+
+async def test_a_call_says_which_card_its_rows_were_prepared_for(
+    client: PredictorClient, stub: Stub
+) -> None:
+    with request():
+        await client.infer([ROW], await client.card())
+    parameters = stub.requests[0].parameters
+    assert parameters["input_digest"].string_param == CARD.input.digest
+    assert parameters["card_version"].string_param == CARD.version
+    assert list(stub.requests[0].inputs[0].shape) == [1, 8, 8, 1]
+
+
+async def test_rows_of_one_channel_are_widened_beside_rows_of_three(
+    client: PredictorClient, stub: Stub
+) -> None:
+    colour = np.stack([ROW[..., 0], ROW[..., 0] // 2, ROW[..., 0] // 4], axis=2)
+    with request():
+        answers = await client.infer([ROW, colour], await client.card())
+    (sent,) = stub.requests
+    assert list(sent.inputs[0].shape) == [2, 8, 8, 3]
+    assert float(answers[0].logits[0]) == pytest.approx(ROW.mean())
+    assert float(answers[1].logits[0]) == pytest.approx(colour.mean())
+
+
+async def test_the_card_of_an_answer_is_learned(client: PredictorClient, stub: Stub) -> None:
+    stub.outcomes = [OTHER]
+    with request():
+        (answer,) = await client.infer([ROW], await client.card())
+        assert answer.card == OTHER
+        assert await client.card() == OTHER
+
+
+async def test_the_card_of_a_refusal_is_learned(client: PredictorClient, stub: Stub) -> None:
+    large = Card("resnet18", InputSpec(16, 16))
+    trailers = (
+        ("ctscan-error", "StaleCard"),
+        ("ctscan-card-bin", json.dumps(large.to_wire()).encode()),
+    )
+    stub.outcomes = [failure(grpc.StatusCode.FAILED_PRECONDITION, *trailers)]
+    with request():
+        with pytest.raises(errors.StaleCard):
+            await client.infer([ROW], await client.card())
+        assert await client.card() == large
+
+
+async def test_an_answer_of_an_unknown_version_is_no_crash(
+    client: PredictorClient, stub: Stub
+) -> None:
+    stub.version = "unheard-of"
+    with request():
+        with pytest.raises(errors.PredictorUnavailable):
+            await client.infer([ROW], await client.card())
+        stub.version = None
+        assert await client.infer([ROW], await client.card())
+
+
+Code = grpc.StatusCode
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "kind", "text"),
+    [
+        (Code.RESOURCE_EXHAUSTED, "Overloaded", errors.Overloaded, "in its words"),
+        (Code.UNAVAILABLE, "ModelNotLoaded", errors.ModelNotLoaded, "in its words"),
+        (Code.UNAVAILABLE, "Draining", errors.Draining, "in its words"),
+        (Code.DEADLINE_EXCEEDED, "DeadlineExceeded", errors.DeadlineExceeded, "in its words"),
+        (Code.FAILED_PRECONDITION, "StaleCard", errors.StaleCard, "in its words"),
+        (Code.UNAVAILABLE, None, errors.PredictorUnavailable, "cannot be reached"),
+        (Code.DEADLINE_EXCEEDED, None, errors.DeadlineExceeded, "deadline passed"),
+        (Code.RESOURCE_EXHAUSTED, None, errors.Overloaded, None),
+        (Code.CANCELLED, None, errors.PredictorUnavailable, "cannot be reached"),
+        # What our own client did not write is our own defect, and no library's text is passed on.
+        (Code.INVALID_ARGUMENT, "InvalidTensor", errors.InternalError, "refused"),
+        (Code.INVALID_ARGUMENT, None, errors.InternalError, "refused"),
+        (Code.UNKNOWN, None, errors.InternalError, "refused"),
+        (Code.NOT_FOUND, "UnknownModel", errors.InternalError, "refused"),
+        (Code.UNAVAILABLE, "NoSuchClass", errors.PredictorUnavailable, "cannot be reached"),
+    ],
+)
+async def test_what_the_predictor_says_in_our_own_words(
+    client: PredictorClient,
+    stub: Stub,
+    code: grpc.StatusCode,
+    name: str | None,
+    kind: type[errors.ServiceError],
+    text: str | None,
+) -> None:
+    stub.outcomes = [failure(code, *([("ctscan-error", name)] if name else []))]
+    with request(), pytest.raises(errors.ServiceError) as failed:
+        await client.infer([ROW], await client.card())
+    assert type(failed.value) is kind
+    assert text is None or text in failed.value.detail
+    assert name or "in its words" not in failed.value.detail
+
+
+@pytest.mark.parametrize("name", [None, "Draining", "ModelNotLoaded"])
+async def test_a_call_that_nobody_took_is_tried_once_more(
+    client: PredictorClient, stub: Stub, name: str | None
+) -> None:
+    trailers = [("ctscan-error", name)] if name else []
+    stub.outcomes = [failure(Code.UNAVAILABLE, *trailers), CARD]
+    with request():
+        (answer,) = await client.infer([ROW], await client.card())
+    assert answer.card == CARD
+    assert len(stub.requests) == 2
+
+
+async def test_a_call_is_tried_twice_at_most(client: PredictorClient, stub: Stub) -> None:
+    stub.outcomes = [failure(Code.UNAVAILABLE)]
+    with request(), pytest.raises(errors.PredictorUnavailable):
+        await client.infer([ROW], await client.card())
+    assert len(stub.requests) == 2
+
+
+async def test_a_refusal_is_not_tried_again(client: PredictorClient, stub: Stub) -> None:
+    stub.outcomes = [failure(Code.RESOURCE_EXHAUSTED, ("ctscan-error", "Overloaded"))]
+    with request(), pytest.raises(errors.Overloaded):
+        await client.infer([ROW], await client.card())
+    assert len(stub.requests) == 1
+
+
+async def test_the_predictors_account_is_asked_for_once_in_two_seconds(
+    client: PredictorClient, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("transformer.client.time.monotonic", lambda: now)
+    first = await asyncio.gather(*(client.status() for _ in range(5)))
+    assert {status.version for status in first} == {CARD.version}
+    assert home.calls == 1
+    now = 101.9
+    await client.status()
+    assert home.calls == 1
+    now = 102.1
+    await client.status()
+    assert home.calls == 2
+
+
+async def test_a_failed_call_makes_health_look_again(
+    client: PredictorClient, home: Home, stub: Stub
+) -> None:
+    assert (await client.status()).ready
+    home.answer = lambda: httpx.Response(502)
+    stub.outcomes = [failure(Code.UNAVAILABLE)]
+    with request(), pytest.raises(errors.PredictorUnavailable):
+        await client.infer([ROW], await client.card())
+    assert not (await client.status()).ready
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda: httpx.Response(503),
+        lambda: httpx.Response(200, text="<html>"),
+        lambda: httpx.Response(200, json=[]),
+        lambda: httpx.Response(200, json={"another": "service"}),
+        lambda: httpx.Response(200, json=said(card=None, version="x")),
+        lambda: httpx.Response(200, json={**said(), "card": {"classes": ["cat"]}}),
+    ],
+    ids=["error", "no-json", "list", "stranger", "no-card", "odd-card"],
+)
+async def test_nobody_or_a_stranger_at_the_predictors_address_is_no_crash(
+    client: PredictorClient, home: Home, answer: Callable[[], httpx.Response]
+) -> None:
+    home.answer = answer
+    status = await client.status()
+    assert (status.ready, status.model_loaded, status.device) == (False, False, None)
+    with pytest.raises(errors.PredictorUnavailable):
+        await client.card()
+
+
+async def test_a_predictor_without_weights_is_told_from_an_absent_one(
+    client: PredictorClient, home: Home
+) -> None:
+    home.answer = lambda: httpx.Response(200, json=said(card=None))
+    with pytest.raises(errors.ModelNotLoaded):
+        await client.card()
+
+
+@pytest.mark.parametrize(
+    ("target", "count"),
+    [
+        ("unix:/tmp/grpc.sock", 1),
+        ("predictor:8081", 3),
+        ("dns:///predictor:8081", 3),
+        ("ipv4:10.0.0.1:1,10.0.0.2:1", 2),
+        ("nobody:8081", 0),
+    ],
+)
+async def test_addresses_of_a_target_are_counted(
+    monkeypatch: pytest.MonkeyPatch, target: str, count: int
+) -> None:
+    async def resolve(host: str, port: int, **_: Any) -> list[Any]:
+        if host != "predictor":
+            raise socket.gaierror
+        # One address can be listed twice.
+        return [(0, 0, 0, "", (f"10.0.0.{last}", port)) for last in (1, 2, 3, 3)]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
+    assert await count_addresses(target) == count
+
+
+async def test_there_are_as_many_calls_under_way_as_predictors_ask_for(
+    client: PredictorClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def three(_: str) -> int:
+        return 3
+
+    monkeypatch.setattr("transformer.client.count_addresses", three)
+    watching = asyncio.create_task(client.watch_addresses())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert client._batcher.in_flight == 3 * Settings().transformer.calls_per_predictor
+    watching.cancel()
+
+
+def test_rows_are_sent_as_one_tensor() -> None:
+    sent = infer_request([ROW, ROW // 2], CARD)
+    assert sent.raw_input_contents == [ROW.tobytes() + (ROW // 2).tobytes()]
+    assert [output.name for output in sent.outputs] == ["logits"]
+
+
+def test_messages_as_large_as_a_body_pass() -> None:
+    options = dict(channel_options(1234))
+    assert int(options["grpc.max_send_message_length"]) >= 1234

@@ -1,0 +1,192 @@
+import asyncio
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import cast
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from serving.card import Card, InputSpec
+from serving.errors import (
+    DeadlineExceeded,
+    InvalidImage,
+    Overloaded,
+    PredictorUnavailable,
+    StaleCard,
+    UnsuitableImage,
+)
+from serving.settings import Limits
+from tests.images import colours, grey, png, uniform_png
+from tests.transformer.rooms import metrics, request
+from transformer.client import Answer, PredictorClient
+from transformer.drift import DriftLog, DriftRow
+from transformer.pipeline import TRIES_OF_CARDS, Pipeline
+
+SMALL = Card("resnet18", InputSpec(64, 64))
+LARGE = Card("resnet18", InputSpec(72, 72))
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+Rows = Sequence[NDArray[np.uint8]]
+
+
+class FakeClient:
+    """Answers each row with logits that say its mean; `serving` are the cards of successive calls,
+    as if predictors behind one address took turns."""
+
+    def __init__(self, *serving: Card) -> None:
+        self.known = SMALL
+        self._serving = list(serving) or [SMALL]
+        self.sizes: list[tuple[int, ...]] = []
+        self.gate: asyncio.Event | None = None
+
+    async def card(self) -> Card:
+        return self.known
+
+    async def infer(self, rows: Rows, card: Card) -> list[Answer]:
+        if self.gate is not None:
+            await self.gate.wait()
+        served = self._serving.pop(0) if len(self._serving) > 1 else self._serving[0]
+        self.sizes.append(rows[0].shape[:2])
+        if served.input != card.input:
+            self.known = served
+            raise StaleCard("other weights")
+        return [Answer(np.array([row.mean(), 0, 0, 0], np.float32), served) for row in rows]
+
+
+class FakeDrift:
+    def __init__(self) -> None:
+        self.rows: list[DriftRow] = []
+
+    def append(self, row: DriftRow) -> None:
+        self.rows.append(row)
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(2) as pool:
+        yield pool
+
+
+def pipeline(
+    client: FakeClient,
+    threads: ThreadPoolExecutor,
+    drift: FakeDrift | None = None,
+    limits: Limits | None = None,
+) -> Pipeline:
+    return Pipeline(
+        cast(PredictorClient, client),
+        cast(DriftLog, drift or FakeDrift()),
+        metrics(),
+        limits or Limits(),
+        threads,
+        lambda: NOON,
+    )
+
+
+FILES = [png(grey(seed)) for seed in range(6)]
+
+
+async def test_answers_come_in_the_order_of_the_images(threads: ThreadPoolExecutor) -> None:
+    made = pipeline(FakeClient(), threads)
+    with request():
+        together = await made.predict(FILES)
+        alone = [(await made.predict([data]))[0] for data in FILES]
+    assert [it.confidence for it in together] == [it.confidence for it in alone]
+    assert len({it.prediction_id for it in together}) == len(FILES)
+
+
+@pytest.mark.parametrize("index", [0, 2, 5])
+@pytest.mark.parametrize(
+    ("data", "kind"), [(b"text", InvalidImage), (uniform_png(), UnsuitableImage)]
+)
+async def test_a_bad_image_fails_the_call_and_is_named_by_its_index(
+    threads: ThreadPoolExecutor, index: int, data: bytes, kind: type[Exception]
+) -> None:
+    drift = FakeDrift()
+    files = [*FILES[:index], data, *FILES[index + 1 :]]
+    with request(), pytest.raises(kind, match=f"^row {index}: "):
+        await pipeline(FakeClient(), threads, drift).predict(files)
+    assert drift.rows == []
+
+
+async def test_a_bad_image_alone_has_no_index(threads: ThreadPoolExecutor) -> None:
+    with request(), pytest.raises(InvalidImage) as failed:
+        await pipeline(FakeClient(), threads).predict([b"text"])
+    assert "row" not in str(failed.value)
+
+
+async def test_each_prediction_is_a_drift_row(threads: ThreadPoolExecutor) -> None:
+    drift = FakeDrift()
+    with request():
+        said = await pipeline(FakeClient(), threads, drift).predict([png(colours()), FILES[0]])
+    assert [row.pred_class for row in drift.rows] == [item.pred_class for item in said]
+    assert [row.pred_conf for row in drift.rows] == [item.confidence for item in said]
+    assert [row.timestamp for row in drift.rows] == ["2026-01-01T12:00:00.000+00:00"] * 2
+    assert drift.rows[0].mean != drift.rows[1].mean
+
+
+async def test_rows_are_prepared_anew_for_other_weights(threads: ThreadPoolExecutor) -> None:
+    client = FakeClient(LARGE)
+    with request():
+        (said,) = await pipeline(client, threads).predict(FILES[:1])
+    assert client.sizes == [(64, 64), (72, 72)]
+    assert said.model.version == LARGE.version
+
+
+@pytest.mark.parametrize(
+    "turns", [[LARGE, SMALL, LARGE], [LARGE, SMALL, SMALL, SMALL], [LARGE, SMALL, LARGE, LARGE]]
+)
+async def test_predictors_of_two_inputs_in_turn_lose_no_request(
+    threads: ThreadPoolExecutor, turns: list[Card]
+) -> None:
+    client = FakeClient(*turns)
+    with request():
+        (said,) = await pipeline(client, threads).predict(FILES[:1])
+    assert said.model.version in (SMALL.version, LARGE.version)
+
+
+async def test_weights_that_change_for_ever_are_given_up(threads: ThreadPoolExecutor) -> None:
+    changing = [Card("resnet18", InputSpec(80 + size, 64)) for size in range(40)]
+    client = FakeClient(*changing)
+    with request(), pytest.raises(StaleCard):
+        await pipeline(client, threads).predict(FILES[:1])
+    assert len(client.sizes) == sum(TRIES_OF_CARDS)
+
+
+async def test_more_rows_than_fit_are_refused_and_the_others_are_not_harmed(
+    threads: ThreadPoolExecutor,
+) -> None:
+    client = FakeClient()
+    client.gate = asyncio.Event()
+    made = pipeline(client, threads, limits=Limits(queue_rows=4))
+    with request():
+        first = asyncio.create_task(made.predict(FILES[:3]))
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await made.predict(FILES[:2])
+        client.gate.set()
+        assert len(await first) == 3
+        assert len(await made.predict(FILES[:4])) == 4
+
+
+async def test_a_deadline_that_passes_ends_the_wait_and_frees_the_rows(
+    threads: ThreadPoolExecutor,
+) -> None:
+    client = FakeClient()
+    client.gate = asyncio.Event()
+    made = pipeline(client, threads, limits=Limits(queue_rows=1))
+    with request(0.05), pytest.raises(DeadlineExceeded):
+        await made.predict(FILES[:1])
+    client.gate.set()
+    with request():
+        assert len(await made.predict(FILES[:1])) == 1
+
+
+async def test_an_absent_predictor_is_said_as_it_is(threads: ThreadPoolExecutor) -> None:
+    class Absent(FakeClient):
+        async def card(self) -> Card:
+            raise PredictorUnavailable("nobody there")
+
+    with request(), pytest.raises(PredictorUnavailable, match="nobody there"):
+        await pipeline(Absent(), threads).predict(FILES[:1])
