@@ -2,15 +2,18 @@
 
 Whenever one of `in_flight` slots is free it takes what waits, up to `max_rows`. Used twice: in the
 predictor `run` is a forward pass, in the transformer one gRPC call. An entry is one waiting
-request; a large one gives each batch at most what fits and goes to the back of the queue, so that
-a single row never waits for more than one batch of it.
+request; a large one gives each batch at most what fits and then lets pass what came meanwhile, so
+that a single row never waits for more than one batch of it.
 """
 
 import asyncio
 import copy
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
+from contextlib import suppress
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Generic, TypeVar
 
 from serving.doors import as_service_error
@@ -24,13 +27,17 @@ Run = Callable[[Hashable, list[Row], float], Awaitable[Sequence[Result]]]
 
 @dataclass(eq=False)
 class Entry(Generic[Row, Result]):
-    """One request: its rows, how many are already in batches, and the results so far."""
+    """One request: its rows, how many are already in batches, and the results so far.
+
+    `context` is the request's own: errors of a batch are logged there, under its request id.
+    """
 
     rows: Sequence[Row]
     key: Hashable
     deadline: float
     entered_at: float
     answer: asyncio.Future[list[Result]]
+    context: Context = field(default_factory=copy_context)
     taken: int = 0
     results: dict[int, Result] = field(default_factory=dict)
 
@@ -44,8 +51,9 @@ class Entry(Generic[Row, Result]):
             self.answer.set_result([self.results[index] for index in range(len(self.rows))])
 
     def fail(self, error: Exception) -> None:
+        # A copy each: raised in many tasks, one exception would collect all their tracebacks.
         if not self.answer.done():
-            self.answer.set_exception(copy.copy(error))
+            self.answer.set_exception(copy.copy(self.context.run(as_service_error, error)))
 
 
 @dataclass(frozen=True)
@@ -83,6 +91,8 @@ class Batcher(Generic[Row, Result]):
         self.in_flight = in_flight
         self._metrics = metrics
         self._queue: deque[Entry[Row, Result]] = deque()
+        # Entries that the last batch left unfinished; what comes before the next one passes them.
+        self._resting: list[Entry[Row, Result]] = []
         self._running: set[asyncio.Task[None]] = set()
         self._rows_running = 0
         self._closed = False
@@ -90,7 +100,7 @@ class Batcher(Generic[Row, Result]):
     @property
     def rows(self) -> int:
         """Rows waiting and in flight."""
-        return self._rows_running + sum(entry.waiting for entry in self._queue)
+        return self._rows_running + sum(entry.waiting for entry in (*self._queue, *self._resting))
 
     async def submit(
         self, rows: Sequence[Row], deadline: float, key: Hashable = None
@@ -102,6 +112,8 @@ class Batcher(Generic[Row, Result]):
             DeadlineExceeded: `deadline` passed first. Draining: the batcher is closed.
             ServiceError: what `run` raised for a batch with these rows.
         """
+        if not rows:
+            return []
         loop = asyncio.get_running_loop()
         self._admit(len(rows), deadline, loop.time())
         entry: Entry[Row, Result] = Entry(rows, key, deadline, loop.time(), loop.create_future())
@@ -116,13 +128,15 @@ class Batcher(Generic[Row, Result]):
             raise
         finally:
             timer.cancel()
+            if entry.taken < len(rows):
+                self._forget(entry)
             self._metrics.queued(self.rows)
 
     async def close(self) -> None:
         """Admit nothing more, fail what waits, and wait for what runs."""
         self._closed = True
-        while self._queue:
-            self._queue.popleft().fail(Draining("the service is shutting down: try again"))
+        for entry in (*self._queue, *self._resting):
+            entry.fail(Draining("the service is shutting down: try again"))
         if self._running:
             await asyncio.wait(self._running)
 
@@ -139,6 +153,12 @@ class Batcher(Generic[Row, Result]):
                 f"{self._max_queue_rows}: try again later"
             )
 
+    def _forget(self, entry: Entry[Row, Result]) -> None:
+        """Let go of rows that nobody wants any more, however long the batch that runs may take."""
+        for place in (self._queue, self._resting):
+            with suppress(ValueError):
+                place.remove(entry)
+
     def _expire(self, entry: Entry[Row, Result]) -> None:
         if not entry.answer.done():
             self._metrics.shed("deadline")
@@ -150,13 +170,17 @@ class Batcher(Generic[Row, Result]):
             batch = self._form()
             if not batch:
                 break
-            task = asyncio.get_running_loop().create_task(self._run_batch(batch))
+            # A batch belongs to many requests: it runs in the context of none.
+            task = asyncio.get_running_loop().create_task(self._run_batch(batch), context=Context())
             self._running.add(task)
-            task.add_done_callback(self._finished)
+            rows = sum(part.stop - part.start for part in batch)
+            self._rows_running += rows
+            task.add_done_callback(partial(self._finished, rows))
         self._metrics.queued(self.rows)
 
-    def _finished(self, task: asyncio.Task[None]) -> None:
+    def _finished(self, rows: int, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
+        self._rows_running -= rows
         self._pump()
 
     def _form(self) -> list[Part[Row, Result]]:
@@ -167,10 +191,13 @@ class Batcher(Generic[Row, Result]):
         parts: list[Part[Row, Result]] = []
         space = self._max_rows
         other_keys: list[Entry[Row, Result]] = []
-        unfinished: list[Entry[Row, Result]] = []
         now = asyncio.get_running_loop().time()
+        self._queue.extend(self._resting)
+        self._resting.clear()
         while self._queue and space:
             entry = self._queue.popleft()
+            if now >= entry.deadline:
+                self._expire(entry)
             if not entry.waiting:
                 continue
             if parts and entry.key != parts[0].entry.key:
@@ -183,17 +210,15 @@ class Batcher(Generic[Row, Result]):
             space -= stop - entry.taken
             entry.taken = stop
             if entry.waiting:
-                unfinished.append(entry)
+                self._resting.append(entry)
         self._queue.extendleft(reversed(other_keys))
-        self._queue.extend(unfinished)
         return parts
 
     async def _run_batch(self, parts: list[Part[Row, Result]]) -> None:
-        rows = [row for part in parts for row in part.rows]
-        self._rows_running += len(rows)
-        self._metrics.batch(len(rows))
-        deadline = max(part.entry.deadline for part in parts)
         try:
+            rows = [row for part in parts for row in part.rows]
+            self._metrics.batch(len(rows))
+            deadline = max(part.entry.deadline for part in parts)
             results = await self._run(parts[0].entry.key, rows, deadline)
             if len(results) != len(rows):
                 raise InternalError(f"{len(rows)} rows went in and {len(results)} results came out")
@@ -207,8 +232,5 @@ class Batcher(Generic[Row, Result]):
                 part.entry.fail(Draining("the service is shutting down: try again"))
             raise
         except Exception as error:
-            shown = as_service_error(error)
             for part in parts:
-                part.entry.fail(shown)
-        finally:
-            self._rows_running -= len(rows)
+                part.entry.fail(error)

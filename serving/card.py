@@ -6,6 +6,7 @@ images as its input part says. `config.yaml` says how the processes run; no fact
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -43,6 +44,15 @@ class InputSpec:
     resize: str = "bilinear-antialias"
     window: Window | None = None
 
+    def __post_init__(self) -> None:
+        for size in (self.height, self.width, self.channels):
+            if type(size) is not int or size < 1:
+                raise CardError(f"card: input: {size!r} is no size, expected whole numbers above 0")
+        if self.resize != "bilinear-antialias":
+            raise CardError(
+                f"card: input: resize is {self.resize!r}, expected 'bilinear-antialias'"
+            )
+
     @property
     def digest(self) -> str:
         """Twelve hex digits that change whenever rows would have to be prepared otherwise."""
@@ -75,13 +85,15 @@ class Card:
             raise CardError(
                 f"card: classes are {list(self.classes)}, expected {list(CLASSES)} in this order"
             )
-        if not self.temperature > 0:
+        if not 0 < self.temperature < math.inf:
             raise CardError(f"card: temperature is {self.temperature}, expected a number above 0")
         if len(self.mean) != self.input.channels or len(self.std) != self.input.channels:
             raise CardError(
                 f"card: mean and std have {len(self.mean)} and {len(self.std)} values, "
                 f"expected one for each of the {self.input.channels} input channels"
             )
+        if not all(0 < value < math.inf for value in self.std):
+            raise CardError(f"card: std is {list(self.std)}, expected numbers above 0")
         if "fp32" not in self.precisions:
             raise CardError("card: precisions must permit fp32")
 
@@ -118,10 +130,14 @@ class Card:
             for key in ("mean", "std"):
                 if key in plain:
                     plain[key] = tuple(float(number) for number in plain[key])
+            if "temperature" in plain:
+                plain["temperature"] = float(plain["temperature"])
             if "classes" in plain:
                 plain["classes"] = tuple(plain["classes"])
             return cls(**plain)
-        except (KeyError, TypeError) as error:
+        except CardError:
+            raise
+        except (KeyError, TypeError, ValueError) as error:
             raise CardError(f"card: {_without_type_noise(error)}") from error
 
 

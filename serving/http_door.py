@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic_core import ErrorDetails
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving import errors
@@ -25,19 +27,23 @@ from serving.doors import (
     retry_after,
 )
 from serving.errors import FieldError, ServiceError
+from serving.http_body import Body
 from serving.request import CURRENT, request_id
 from serving.request import Request as CurrentRequest
 from serving.settings import Limits
 
 logger = logging.getLogger(__name__)
 
+PROBLEM_SCHEMA = {"$ref": "#/components/schemas/Problem"}
 TIMEOUT_HEADER = "x-request-timeout-ms"
+_MILLISECONDS = re.compile(r"0{0,9}[1-9][0-9]{0,9}")
 
 # Pydantic's error types → what was expected, in our words.
 _EXPECTED = {
     "missing": "is missing",
     "bool": "expected true or false",
     "int": "expected a whole number",
+    "float": "expected a number",
     "string": "expected a string",
     "list": "expected a list",
     "model": "expected an object",
@@ -59,64 +65,30 @@ class HttpDoor:
             return
         headers = Headers(scope=scope)
         identity = request_id(headers.get("x-request-id"))
-        CURRENT.set(CurrentRequest(identity, asyncio.get_running_loop().time() + 30.0))
+        began = asyncio.get_running_loop().time()
+        CURRENT.set(CurrentRequest(identity, began + self._limits.request_timeout_s))
         answer = _Answer(scope, send, identity)
         try:
-            CURRENT.set(CurrentRequest(identity, self._deadline(headers)))
-            await self._refuse_large_body(headers, receive)
-            await self._app(scope, self._limited(receive), answer.send)
+            deadline = began + self._timeout_s(headers)
+            CURRENT.set(CurrentRequest(identity, deadline))
+            body = Body(headers, receive, self._limits.body_bytes, deadline)
+            await self._app(scope, body.receive, answer.send)
         except Exception as error:
             if answer.started:
                 raise
             await error_response(as_service_error(error))(scope, receive, answer.send)
         answer.log()
 
-    def _deadline(self, headers: Headers) -> float:
+    def _timeout_s(self, headers: Headers) -> float:
         text = headers.get(TIMEOUT_HEADER)
-        seconds = self._limits.request_timeout_s
-        if text is not None:
-            if not text.isdigit() or int(text) == 0:
-                raise errors.InvalidField(
-                    "X-Request-Timeout-Ms: expected a whole number of milliseconds above 0",
-                    fields=(FieldError(TIMEOUT_HEADER, "expected milliseconds above 0"),),
-                )
-            seconds = min(int(text) / 1000, seconds)
-        return asyncio.get_running_loop().time() + seconds
-
-    async def _refuse_large_body(self, headers: Headers, receive: Receive) -> None:
-        length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) <= self._limits.body_bytes:
-            return
-        if headers.get("expect", "").lower() != "100-continue":
-            # The client sees the answer only once its own sending is done.
-            await _throw_away(receive)
-        raise self._too_large()
-
-    def _limited(self, receive: Receive) -> Receive:
-        taken = 0
-
-        async def limited() -> Message:
-            nonlocal taken
-            message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > self._limits.body_bytes:
-                if message.get("more_body"):
-                    await _throw_away(receive)
-                raise self._too_large()
-            return message
-
-        return limited
-
-    def _too_large(self) -> errors.TooLarge:
-        return errors.TooLarge(
-            f"the body is larger than {self._limits.body_bytes} bytes: send fewer or smaller images"
-        )
-
-
-async def _throw_away(receive: Receive) -> None:
-    message: Message = {"more_body": True}
-    while message.get("more_body") and message.get("type") != "http.disconnect":
-        message = await receive()
+        if text is None:
+            return self._limits.request_timeout_s
+        if not _MILLISECONDS.fullmatch(text):
+            raise errors.InvalidField(
+                "X-Request-Timeout-Ms: expected a whole number of milliseconds above 0",
+                fields=(FieldError(TIMEOUT_HEADER, "expected milliseconds above 0"),),
+            )
+        return min(int(text) / 1000, self._limits.request_timeout_s)
 
 
 class _Answer:
@@ -139,7 +111,7 @@ class _Answer:
 
     def log(self) -> None:
         level = logging.INFO if self._status >= 400 else logging.DEBUG
-        if logger.isEnabledFor(level) and not _is_probe(self._scope["path"], self._status):
+        if logger.isEnabledFor(level) and not _is_probe(self._scope["path"]):
             route = self._scope.get("route")
             logger.log(
                 level,
@@ -153,10 +125,8 @@ class _Answer:
             )
 
 
-def _is_probe(path: str, status: int) -> bool:
-    return path in ("/livez", "/readyz", "/metrics", "/health") or path.endswith(
-        ("/ready", "/live")
-    )
+def _is_probe(path: str) -> bool:
+    return path.endswith(("/livez", "/readyz", "/metrics", "/health", "/ready", "/live"))
 
 
 def error_response(error: ServiceError) -> Response:
@@ -180,13 +150,18 @@ def install_http_door(
     `translate` knows the exceptions of the server framework underneath.
     """
 
-    def answer(_: Request, error: Exception) -> Response:
-        return error_response(_ours(error, translate))
+    async def answer(_: Request, error: Exception) -> Response:
+        response = error_response(_ours(error, translate))
+        if isinstance(error, HTTPException) and error.headers:
+            response.headers.update(error.headers)  # `Allow` beside 405
+        return response
 
     for kind in (ServiceError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, answer)
     app.add_middleware(_TranslateErrors, translate=translate)
     app.add_middleware(HttpDoor, limits=limits)
+    describe = app.openapi
+    app.openapi = lambda: only_problems(describe())  # type: ignore[method-assign]
 
 
 class _TranslateErrors:
@@ -208,6 +183,8 @@ def _ours(error: Exception, translate: Callable[[Exception], ServiceError | None
     if isinstance(cause, ServiceError):
         # FastAPI wraps what happens while it reads a body.
         return cause
+    if isinstance(error, ClientDisconnect) or isinstance(cause, ClientDisconnect):
+        return errors.InvalidRequest("the client left before its body was complete")
     if isinstance(error, RequestValidationError):
         return invalid_fields(error.errors())
     if isinstance(error, HTTPException):
@@ -262,3 +239,21 @@ def problem_responses(*kinds: type[ServiceError]) -> dict[int | str, dict[str, A
         }
         for status, texts in sorted(titles.items())
     }
+
+
+def only_problems(shown: dict[str, Any]) -> dict[str, Any]:
+    """The OpenAPI document without what FastAPI adds to it of its own.
+
+    It shows an error's body under `application/json` too, and a 422 that this door never answers.
+    """
+    for path in shown["paths"].values():
+        for operation in path.values():
+            for status, answer in list(operation["responses"].items()):
+                content = answer.get("content", {})
+                if PROBLEM_MEDIA_TYPE in content:
+                    answer["content"] = {PROBLEM_MEDIA_TYPE: {"schema": PROBLEM_SCHEMA}}
+                elif "HTTPValidationError" in str(content):
+                    del operation["responses"][status]
+    for name in ("HTTPValidationError", "ValidationError"):
+        shown.get("components", {}).get("schemas", {}).pop(name, None)
+    return shown

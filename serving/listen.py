@@ -1,10 +1,9 @@
 """Addresses: `host:port` or `unix:/path`, bound before anything slow begins."""
 
 import socket
-from contextlib import suppress
 from pathlib import Path
 
-from serving.settings import ConfigError
+from serving.settings import ConfigError, is_port
 
 
 def bind(address: str) -> socket.socket:
@@ -15,8 +14,8 @@ def bind(address: str) -> socket.socket:
     """
     if address.startswith("unix:"):
         path = Path(address.removeprefix("unix:"))
-        with suppress(FileNotFoundError):
-            path.unlink()
+        if path.is_socket():
+            path.unlink()  # left behind by a process that was killed
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         target: str | tuple[str, int] = str(path)
     else:
@@ -30,7 +29,7 @@ def bind(address: str) -> socket.socket:
         listener.listen(2048)
     except OSError as error:
         listener.close()
-        raise ConfigError(f"cannot listen on {address}: {error.strerror}") from error
+        raise ConfigError(f"cannot listen on {address}: {error.strerror or error}") from error
     listener.setblocking(False)
     return listener
 
@@ -52,6 +51,6 @@ def split_address(address: str) -> tuple[str, int]:
         ConfigError: there is no port.
     """
     host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
+    if not host or not is_port(port):
         raise ConfigError(f"address {address!r}: expected host:port or unix:/path")
     return host.strip("[]"), int(port)

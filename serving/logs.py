@@ -57,3 +57,5 @@ def configure_logs(service: str, level: str) -> None:
     logging.getLogger("py.warnings").setLevel(logging.ERROR)
     # The SDK writes its own trace of every failed call, with the text of the exception.
     logging.getLogger("kserve").setLevel(logging.CRITICAL)
+    # Its warnings are about bodies that clients get an answer for.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)

@@ -5,8 +5,9 @@ handed the dataclasses below. The comment behind a field is its row in `docs/con
 """
 
 import difflib
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,25 +22,27 @@ class ConfigError(ValueError):
     """A configuration the service does not start with; its text is one clear line."""
 
 
-def setting(default: Any, doc: str) -> Any:
-    """A field with the sentence that `docs/configuration.md` shows for it."""
-    return field(default=default, metadata={"doc": doc})
+def setting(default: Any, doc: str, least: float = 0) -> Any:
+    """A field with the sentence that `docs/configuration.md` shows for it, and its least value."""
+    return field(default=default, metadata={"doc": doc, "least": least})
 
 
 @dataclass(frozen=True)
 class Limits:
     """What a request may ask for. Error texts, OpenAPI and docs render from these values."""
 
-    file_bytes: int = setting(16 * MIB, "Largest image file, in bytes.")
-    body_bytes: int = setting(64 * MIB, "Largest request body, in bytes, over REST and gRPC.")
-    rows: int = setting(64, "Most images in one V1 or V2 request.")
-    batch_files: int = setting(20, "Most files in one `POST /predict/batch`.")
-    min_side_px: int = setting(64, "Shortest accepted image side, in pixels.")
-    max_side_px: int = setting(4096, "Longest accepted image side, in pixels.")
+    file_bytes: int = setting(16 * MIB, "Largest image file, in bytes.", least=1)
+    body_bytes: int = setting(64 * MIB, "Largest request body, in bytes, over REST and gRPC.", 1)
+    rows: int = setting(64, "Most images in one V1 or V2 request.", least=1)
+    batch_files: int = setting(20, "Most files in one `POST /predict/batch`.", least=1)
+    min_side_px: int = setting(64, "Shortest accepted image side, in pixels.", least=1)
+    max_side_px: int = setting(4096, "Longest accepted image side, in pixels.", least=1)
     min_grey_std: float = setting(5.0, "Least standard deviation of the grey values (0-255).")
     comment_chars: int = setting(2000, "Longest feedback comment, in characters.")
-    queue_rows: int = setting(256, "Rows waiting and in flight before requests are refused.")
-    request_timeout_s: float = setting(30.0, "Deadline of a request that names none, in seconds.")
+    queue_rows: int = setting(256, "Rows waiting and in flight before requests are refused.", 1)
+    request_timeout_s: float = setting(
+        30.0, "Deadline of a request that names none, in seconds.", 0.001
+    )
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,8 @@ class Predictor:
 
     device: str = setting("auto", "`auto`, `cpu` or `cuda`.")
     precision: str = setting("auto", "`auto` (what the card permits), `fp32`, `bf16` or `fp16`.")
-    max_batch_rows: int = setting(32, "Rows in the largest batch; buckets are its halves.")
-    in_flight: int = setting(1, "Batches on the device at a time.")
+    max_batch_rows: int = setting(32, "Rows in the largest batch; buckets are its halves.", least=1)
+    in_flight: int = setting(1, "Batches on the device at a time.", least=1)
     threads: int = setting(0, "CPU threads of the engine; 0: as many as the container may use.")
 
 
@@ -58,16 +61,16 @@ class Transformer:
     """The process that touches images and people."""
 
     decode_threads: int = setting(0, "Decoding threads; 0: as many as the container may use.")
-    max_call_rows: int = setting(32, "Rows in the largest call to the predictor.")
-    calls_per_predictor: int = setting(2, "Calls under way to each predictor address.")
+    max_call_rows: int = setting(32, "Rows in the largest call to the predictor.", least=1)
+    calls_per_predictor: int = setting(2, "Calls under way to each predictor address.", least=1)
 
 
 @dataclass(frozen=True)
 class Drift:
     """The drift log."""
 
-    queue_rows: int = setting(4096, "Rows waiting for the disk; more are dropped and counted.")
-    rotate_bytes: int = setting(64 * MIB, "Size at which the log is rotated, in bytes.")
+    queue_rows: int = setting(4096, "Rows waiting for the disk; more are dropped and counted.", 1)
+    rotate_bytes: int = setting(64 * MIB, "Size at which the log is rotated, in bytes.", least=1)
     keep_files: int = setting(4, "Rotated logs that are kept.")
 
 
@@ -121,6 +124,7 @@ SECTIONS = {
     "drift": Drift,
     "shutdown": Shutdown,
 }
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 FOREIGN_SECTIONS = ("defaults", "model", "data", "train", "features", "paths", "wandb", "hydra")
 
 # Variable → what it sets and its meaning. The first five are those of the API this one replaces.
@@ -152,8 +156,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     process = _process(environment)
     tree = _read_tree(process.config_path)
     sections = {name: _section(name, kind, tree) for name, kind in SECTIONS.items()}
-    if "PRECISION" in environment:
-        sections["predictor"] = _override(sections["predictor"], precision=environment["PRECISION"])
+    if precision := environment.get("PRECISION"):
+        sections["predictor"] = replace(sections["predictor"], precision=precision)
     settings = Settings(process=process, model=_old_model_section(tree), **sections)
     _check(settings)
     return settings
@@ -168,6 +172,9 @@ def _process(environment: Mapping[str, str]) -> Process:
     if load not in ("0", "1"):
         raise ConfigError(f"LOAD_MODEL is {load!r}, expected 0 or 1")
     defaults = Process()
+    log_level = given.get("LOG_LEVEL", defaults.log_level).upper()
+    if log_level not in LOG_LEVELS:
+        raise ConfigError(f"LOG_LEVEL is {log_level!r}, expected one of {', '.join(LOG_LEVELS)}")
     return Process(
         config_path=Path(given.get("CONFIG_PATH", defaults.config_path)),
         model_path=Path(given.get("MODEL_PATH", defaults.model_path)),
@@ -178,16 +185,21 @@ def _process(environment: Mapping[str, str]) -> Process:
         grpc_address=given.get("GRPC_ADDRESS", grpc),
         predictor_http_address=given.get("PREDICTOR_HTTP_ADDRESS", defaults.predictor_http_address),
         predictor_grpc_address=given.get("PREDICTOR_GRPC_ADDRESS", defaults.predictor_grpc_address),
-        log_level=given.get("LOG_LEVEL", defaults.log_level).upper(),
+        log_level=log_level,
         exit_with_stdin=given.get("EXIT_WITH_STDIN") == "1",
     )
 
 
 def _port(given: Mapping[str, str], name: str, default: str) -> int:
     text = given.get(name, default)
-    if not text.isdigit() or not 0 <= int(text) < 65536:
+    if not is_port(text):
         raise ConfigError(f"{name} is {text!r}, expected a port number")
     return int(text)
+
+
+def is_port(text: str) -> bool:
+    """Whether the text is a port number; 0 lets the system choose one."""
+    return text.isascii() and text.isdigit() and len(text) <= 5 and int(text) < 65536
 
 
 def _read_tree(path: Path) -> dict[str, Any]:
@@ -196,14 +208,30 @@ def _read_tree(path: Path) -> dict[str, Any]:
             f"configuration {path} does not exist: set CONFIG_PATH, or add the default file"
         )
     tree = _load_yaml(path)
-    for entry in tree.get("defaults", ()) or ():
-        # Hydra's `defaults:` list: `- model: cnn` stands for configs/model/cnn.yaml.
-        if isinstance(entry, dict):
-            for group, choice in entry.items():
-                if group in ("model", "data"):
-                    chosen = _load_yaml(path.parent / group / f"{choice}.yaml")
-                    tree[group] = {**chosen, **(tree.get(group) or {})}
+    defaults = tree.get("defaults") or []
+    if not isinstance(defaults, list):
+        raise ConfigError("configuration: defaults: expected a list such as `- model: cnn`")
+    own_first = False
+    for entry in defaults:
+        own_first = own_first or entry == "_self_"
+        for group, choice in entry.items() if isinstance(entry, dict) else ():
+            if group in ("model", "data") and choice is not None:
+                tree[group] = _with_group(tree, path.parent, group, choice, own_first)
     return tree
+
+
+def _with_group(
+    tree: dict[str, Any], folder: Path, group: str, choice: Any, own_first: bool
+) -> dict[str, Any]:
+    """Hydra's `defaults:` list: `- model: cnn` stands for configs/model/cnn.yaml.
+
+    The section in the main file counts over it, unless `_self_` stands before it in the list.
+    """
+    chosen = _load_yaml(folder / group / f"{choice}.yaml")
+    own = tree.get(group) or {}
+    if not isinstance(own, dict):
+        raise ConfigError(f"configuration: {group}: expected a mapping, found {own!r}")
+    return {**own, **chosen} if own_first else {**chosen, **own}
 
 
 def _load_yaml(path: Path) -> dict[str, Any]:
@@ -227,17 +255,19 @@ def _section(name: str, kind: type[Any], tree: dict[str, Any]) -> Any:
             close = difflib.get_close_matches(key, [name], cutoff=0.75)
             if close:
                 raise ConfigError(f"configuration: unknown section {key!r}, did you mean {name!r}?")
+    given = tree.get(name)
+    if given is None:
+        return kind()
+    if not isinstance(given, dict):
+        raise ConfigError(f"configuration: {name}: expected a mapping, found {given!r}")
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(kind), tree.get(name) or {})
+        merged = OmegaConf.merge(OmegaConf.structured(kind), given)
         assert isinstance(merged, DictConfig)
         return OmegaConf.to_object(merged)
-    except (OmegaConfBaseException, ValueError, TypeError) as error:
-        raise ConfigError(f"configuration: {name}: {str(error).splitlines()[0]}") from error
-
-
-def _override(section: Any, **changes: Any) -> Any:
-    kept = {item.name: getattr(section, item.name) for item in fields(section)}
-    return type(section)(**{**kept, **changes})
+    except OmegaConfBaseException as error:
+        where = f"{name}.{error.full_key}"
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"configuration: {where}: {reason}") from error
 
 
 def _old_model_section(tree: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -260,6 +290,13 @@ def _check(settings: Settings) -> None:
     for name in SECTIONS:
         section = getattr(settings, name)
         for item in fields(section):
-            value = getattr(section, item.name)
-            if isinstance(value, (int, float)) and value < 0:
-                raise ConfigError(f"configuration: {name}.{item.name} is {value}, expected >= 0")
+            value, least = getattr(section, item.name), item.metadata["least"]
+            if isinstance(value, (int, float)) and not least <= value < math.inf:
+                raise ConfigError(
+                    f"configuration: {name}.{item.name} is {value}, expected at least {least}"
+                )
+    if settings.limits.queue_rows < settings.limits.rows:
+        raise ConfigError(
+            f"configuration: limits.queue_rows is {settings.limits.queue_rows}, expected at least "
+            f"limits.rows, which is {settings.limits.rows}: no request of that size would fit"
+        )

@@ -27,6 +27,11 @@ from serving.request import CURRENT, Request, request_id
 
 logger = logging.getLogger(__name__)
 
+REQUEST_ID = "x-request-id"
+# Clients refuse an answer whose metadata is larger than 8 KiB, and the detail travels in it with
+# up to twelve bytes for a character.
+DETAIL_CHARS = 400
+
 
 class GrpcDoor(AsyncServerInterceptor):
     """Interceptor around every unary method."""
@@ -41,7 +46,7 @@ class GrpcDoor(AsyncServerInterceptor):
         context: grpc.aio.ServicerContext[Any, Any],
         method_name: str,
     ) -> Any:
-        given = dict(context.invocation_metadata() or ()).get("x-request-id")
+        given = dict(context.invocation_metadata() or ()).get(REQUEST_ID)
         identity = request_id(given if isinstance(given, str) else None)
         remaining = context.time_remaining()
         seconds = self._request_timeout_s
@@ -50,20 +55,26 @@ class GrpcDoor(AsyncServerInterceptor):
         CURRENT.set(Request(identity, asyncio.get_running_loop().time() + seconds))
         try:
             answer = method(request_or_iterator, context)
-            return answer if hasattr(answer, "__aiter__") else await answer
+            if hasattr(answer, "__aiter__"):
+                return answer
+            message = await answer
+            # Only now: the SDK reads these trailers as headers while it serves the call.
+            context.set_trailing_metadata(((REQUEST_ID, identity),))
+            return message
         except (asyncio.CancelledError, grpc.aio.AbortError):
             raise
         except Exception as error:
             shown = translate(error) or as_service_error(error)
             logger.info("request", extra={"method": method_name, "error": type(shown).__name__})
-            await context.abort(door_of(shown).code, shown.detail, trailers(shown, identity))
+            detail = shown.detail[:DETAIL_CHARS]
+            await context.abort(door_of(shown).code, detail, trailers(shown, identity))
 
 
 def trailers(error: ServiceError, identity: str) -> tuple[tuple[str, str | bytes], ...]:
     """What travels beside the status: the class name, the request id, and what helps next."""
     found: list[tuple[str, str | bytes]] = [
         (ERROR_TRAILER, type(error).__name__),
-        ("x-request-id", identity),
+        (REQUEST_ID, identity),
     ]
     if (seconds := retry_after(error)) is not None:
         found.append((RETRY_TRAILER, seconds))

@@ -69,8 +69,13 @@ async def serve(
     logger.info("draining")
     await asyncio.sleep(lifecycle.settings.drain_delay_s)
     rest.should_exit = True
-    await asyncio.gather(serving, grpc_server.stop(lifecycle.settings.grace_s))
+    ended = await asyncio.gather(
+        serving, grpc_server.stop(lifecycle.settings.grace_s), return_exceptions=True
+    )
     await close()
+    for failure in ended:
+        if isinstance(failure, BaseException):
+            raise failure
     logger.info("stopped")
 
 
@@ -78,7 +83,7 @@ def add_probes(app: FastAPI, ready: Callable[[], Awaitable[bool]]) -> None:
     """`GET /livez` and `/readyz`, for the kubelet."""
 
     @app.get("/livez", tags=["operation"], summary="This process lives")
-    def livez() -> dict[str, str]:
+    async def livez() -> dict[str, str]:
         return {"status": "alive"}
 
     @app.get(

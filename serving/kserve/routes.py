@@ -1,11 +1,12 @@
 """V1 and V2 REST routes: the SDK's endpoints, documented, with our V2 bodies.
 
-Without this OpenAPI shows neither bodies nor errors of V1 and V2, and `infer` reads bodies as
-`v2_body` says it should not.
+Without this OpenAPI shows neither bodies nor errors of V1 and V2, V1 takes JSON for raw bytes where
+the content type names a charset, and `infer` reads bodies as `v2_body` says it should not.
 """
 
 from typing import Any
 
+import orjson
 from fastapi import APIRouter, Request, Response
 from kserve.protocol.rest.v1_endpoints import V1Endpoints
 from kserve.protocol.rest.v2_datamodels import (
@@ -48,9 +49,19 @@ def v1_routes(data_plane: TruthfulDataPlane, example: dict[str, Any]) -> APIRout
         summary="Whether a prediction would succeed now",
         responses=problem_responses(errors.UnknownModel, errors.Unavailable),
     )
+
+    async def predict(model_name: str, request: Request) -> Response:
+        await data_plane.get_model(model_name)
+        try:
+            body = orjson.loads(await request.body())
+        except orjson.JSONDecodeError as error:
+            raise errors.InvalidRequest("the body is no valid JSON: see /docs") from error
+        answer, _ = await data_plane.infer(model_name, body, dict(request.headers))
+        return Response(orjson.dumps(answer), media_type="application/json")
+
     router.add_api_route(
         "/models/{model_name}:predict",
-        endpoints.predict,
+        predict,
         methods=["POST"],
         response_model=None,
         summary="Classify images (V1)",

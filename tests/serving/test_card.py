@@ -1,0 +1,146 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving.card import CLASSES, Card, CardError, InputSpec, Window, read_card, write_card
+
+CARD = Card(
+    "custom_cnn",
+    InputSpec(224, 192, window=Window(-600.0, 1500.0)),
+    arguments={"hidden_dims": [8, 16], "dropout": 0.1},
+    temperature=1.3,
+    precisions={"fp32": 0.0, "bf16": 0.01},
+    weights_sha256="ab" * 32,
+    provisional=True,
+    about={"intended use": "research", "figures": {"accuracy": 0.9}},
+)
+
+
+def test_a_card_survives_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "model.yaml"
+    write_card(CARD, path)
+    assert read_card(path) == CARD
+
+
+def test_a_card_survives_the_wire_without_what_only_people_read() -> None:
+    received = Card.from_dict(CARD.to_wire())
+    assert received == replace(CARD, about={})
+    assert received.version == CARD.version
+    assert received.input.digest == CARD.input.digest
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"architecture": "resnet18"},
+        {"input": InputSpec(224, 224)},
+        {"arguments": {}},
+        {"mean": (0.5, 0.5, 0.5)},
+        {"std": (0.5, 0.5, 0.5)},
+        {"temperature": 1.31},
+        {"precisions": {"fp32": 0.0}},
+        {"weights_sha256": "cd" * 32},
+        {"provisional": False},
+        {"name": "other"},
+    ],
+)
+def test_the_version_changes_with_all_that_answers_depend_on(change: dict[str, Any]) -> None:
+    assert replace(CARD, **change).version != CARD.version
+
+
+def test_the_version_does_not_change_with_what_people_read() -> None:
+    assert replace(CARD, about={"note": "new"}).version == CARD.version
+
+
+def test_the_version_does_not_depend_on_the_order_of_keys() -> None:
+    other = {"dropout": 0.1, "hidden_dims": [8, 16]}
+    assert replace(CARD, arguments=other).version == CARD.version
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"height": 225},
+        {"width": 193},
+        {"channels": 1},
+        {"window": None},
+        {"window": Window(40, 400)},
+    ],
+)
+def test_the_digest_changes_with_all_that_rows_depend_on(change: dict[str, Any]) -> None:
+    assert replace(CARD.input, **change).digest != CARD.input.digest
+
+
+def test_the_digest_does_not_change_with_the_weights() -> None:
+    assert replace(CARD, weights_sha256="00" * 32).input.digest == CARD.input.digest
+
+
+def test_versions_and_digests_are_twelve_hex_digits() -> None:
+    for digest in (CARD.version, CARD.input.digest):
+        assert len(digest) == 12
+        int(digest, 16)
+
+
+def values(**changes: Any) -> dict[str, Any]:
+    return {**CARD.to_dict(), **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"arhitecture": "x"}, r"unknown keys \['arhitecture'\]"),
+        ({"classes": list(reversed(CLASSES))}, "in this order"),
+        ({"classes": CLASSES[:3]}, "in this order"),
+        ({"temperature": 0}, "temperature is 0"),
+        ({"temperature": -1.0}, "temperature is -1"),
+        ({"temperature": float("nan")}, "temperature is nan"),
+        ({"temperature": float("inf")}, "temperature is inf"),
+        ({"temperature": "hot"}, "hot"),
+        ({"mean": [0.5]}, "mean and std have 1 and 3 values"),
+        ({"std": [0.5]}, "mean and std have 3 and 1 values"),
+        ({"std": [0.5, 0.0, 0.5]}, "std is"),
+        ({"mean": ["a", "b", "c"]}, "card: "),
+        ({"precisions": {"bf16": 0.01}}, "must permit fp32"),
+        ({"input": {"height": 64}}, "input: .*width"),
+        ({"input": {"height": 64, "width": 64, "depth": 3}}, "input: .*depth"),
+        ({"input": {"height": 64, "width": 0}}, "0 is no size"),
+        ({"input": {"height": 64, "width": "64"}}, "'64' is no size"),
+        ({"input": {"height": 64, "width": 64, "resize": "nearest"}}, "resize is 'nearest'"),
+        ({"input": {"height": 64, "width": 64, "window": {"center": 1.0}}}, "card: .*width"),
+        ({"input": "square"}, "card: "),
+        ({"input": None}, "card: "),
+    ],
+)
+def test_a_card_that_cannot_be_used_says_why(changes: dict[str, Any], reason: str) -> None:
+    with pytest.raises(CardError, match=reason):
+        Card.from_dict(values(**changes))
+
+
+@pytest.mark.parametrize("key", ["architecture", "input"])
+def test_a_missing_key_is_named(key: str) -> None:
+    plain = values()
+    del plain[key]
+    with pytest.raises(CardError, match=key):
+        Card.from_dict(plain)
+
+
+def test_grey_weights_have_one_mean() -> None:
+    card = Card("custom_cnn", InputSpec(64, 64, channels=1), mean=(0.5,), std=(0.2,))
+    assert Card.from_dict(card.to_dict()) == card
+
+
+@pytest.mark.parametrize(
+    "content", [b"a: [", b"- a list", b"just words", b"", b"\xff\xfe\x00", b"classes: [normal]"]
+)
+def test_a_file_that_is_no_card_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "model.yaml"
+    path.write_bytes(content)
+    with pytest.raises(CardError, match=r"model\.yaml"):
+        read_card(path)
+
+
+def test_a_card_file_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CardError, match=r"model\.yaml"):
+        read_card(tmp_path / "model.yaml")
