@@ -5,15 +5,17 @@ import os
 import sys
 
 import orjson
+import torch
 from fastapi import FastAPI, Response
 from kserve.model_repository import ModelRepository
 from prometheus_client import REGISTRY
 
 from predictor.checkpoint import CheckpointError, find_card, load_network
-from predictor.engine import Engine
+from predictor.engine import Engine, EngineError
 from predictor.metrics import PredictorMetrics
 from predictor.service import TensorModel
 from serving.card import CardError
+from serving.cpus import available_cpus
 from serving.http_door import install_http_door
 from serving.kserve.arguments import with_arguments
 from serving.kserve.grpc_server import grpc_server
@@ -37,7 +39,7 @@ def main() -> None:
         settings = read_settings(environment)
         configure_logs("predictor", settings.process.log_level)
         run(lambda: predictor(settings))
-    except (ConfigError, CardError, CheckpointError) as error:
+    except (ConfigError, CardError, CheckpointError, EngineError) as error:
         sys.exit(f"ctscan predictor: {error}")
 
 
@@ -71,7 +73,7 @@ async def predictor(settings: Settings) -> None:
     )
     stop_on_signals(lifecycle, process.exit_with_stdin)
     warm_up = asyncio.create_task(model.warm_up())
-    # A warm-up that fails ends the process; what it raised is raised again below.
+    # A warm-up that fails ends the process: what it raised is raised again below.
     warm_up.add_done_callback(lambda task: lifecycle.stop() if task.exception() else None)
     await serve(app, listener, server, lifecycle, model.close)
     await warm_up
@@ -81,8 +83,9 @@ def load_engine(settings: Settings) -> Engine:
     """The engine of the weights and the card that the settings name.
 
     Raises:
-        CheckpointError, CardError: they cannot be used.
+        CheckpointError, CardError, ConfigError: they, or the device, cannot be used.
     """
+    torch.set_num_threads(settings.predictor.threads or available_cpus())
     card = find_card(settings)
     return Engine(card, load_network(card, settings.process.model_path), settings.predictor)
 

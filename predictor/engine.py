@@ -1,13 +1,13 @@
 """The only room that runs the network: uint8 rows in, scores out, the fastest way that agrees.
 
-`WAYS` lists how to run it, plainest first. Warm-up runs each on golden inputs; one is admitted if
-it agrees with eager fp32, and the fastest admitted one is used.
+`WAYS` lists how to run it. Warm-up tries each on golden inputs: those that agree with eager fp32
+are admitted, and the fastest of them is used.
 """
 
 import copy
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from serving.card import Card
-from serving.cpus import available_cpus
 from serving.phantom import golden_rows
 from serving.settings import ConfigError, Predictor
 
@@ -29,6 +28,10 @@ GREATEST_DIFFERENCE = 0.03
 CLEAR_MARGIN = 0.05
 
 
+class EngineError(RuntimeError):
+    """A network that gives no scores on this device; the text is one clear line."""
+
+
 @dataclass(frozen=True)
 class Way:
     """One way to run the network."""
@@ -38,8 +41,10 @@ class Way:
     memory_format: torch.memory_format
 
 
+# What every other way has to agree with.
+PLAIN = Way("eager fp32", "fp32", torch.contiguous_format)
 WAYS = (
-    Way("eager fp32", "fp32", torch.contiguous_format),
+    PLAIN,
     Way("eager fp32 channels_last", "fp32", torch.channels_last),
     Way("eager bf16 channels_last", "bf16", torch.channels_last),
     Way("eager fp16 channels_last", "fp16", torch.channels_last),
@@ -73,47 +78,54 @@ class Engine:
     """A network on a device. `warm_up` comes before the first `run`.
 
     `has_cam` says whether the network gives class activation maps; it is known after warm-up.
+    `clock` gives seconds, for the timing of the ways.
     """
 
-    def __init__(self, card: Card, network: nn.Module, settings: Predictor) -> None:
+    def __init__(
+        self,
+        card: Card,
+        network: nn.Module,
+        settings: Predictor,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
         self.card = card
         self.device = choose_device(settings.device)
+        self.way = PLAIN
+        self.has_cam = False
         self._settings = settings
+        self._clock = clock
         self._eager = network.to(self.device)
         self._network = self._eager
-        self.way = WAYS[0]
-        self.has_cam = False
-        if self.device.type == "cpu":
-            torch.set_num_threads(settings.threads or available_cpus())
         # One multiply and one add take bytes to normalised values: (v / 255 - mean) / std.
         mean, std = torch.tensor(card.mean), torch.tensor(card.std)
         self._scale = (1 / (255 * std)).view(1, -1, 1, 1).to(self.device)
         self._shift = (-mean / std).view(1, -1, 1, 1).to(self.device)
 
     def warm_up(self) -> None:
-        """Choose the way: the fastest of the permitted ones that agrees with eager fp32."""
+        """Choose the way: of the permitted ones that agree with eager fp32, the fastest.
+
+        A precision that the settings name goes before speed, as long as it agrees.
+
+        Raises:
+            EngineError: the network fails, or gives no logits that could be used.
+        """
         rows = golden_rows(self.card.input, GOLDEN_ROWS)
-        self._use(WAYS[0])
-        reference = self.run(rows)
+        self._use(PLAIN)
+        reference = self._reference(rows)
         self.has_cam = reference[0].cam is not None
-        fastest, best = WAYS[0], self._seconds(rows)
-        for way in self._permitted()[1:]:
+        seconds = {PLAIN: self._seconds(rows)}
+        for way in self._others():
             self._use(way)
-            difference, agrees = compare(reference, self.run(rows), self.card.temperature)
-            if not agrees:
-                logger.warning(
-                    "%s differs from eager fp32 and is not used", way.name, extra={"by": difference}
-                )
-                continue
-            seconds = self._seconds(rows)
-            if seconds < best or self._settings.precision == way.precision != fastest.precision:
-                fastest, best = way, seconds
-        self._use(fastest)
+            if self._agrees(rows, reference):
+                seconds[way] = self._seconds(rows)
+        wanted = self._settings.precision
+        asked_for = [way for way in seconds if way.precision == wanted]
+        self._use(min(asked_for or seconds, key=lambda way: seconds[way]))
+        if wanted not in ("auto", self.way.precision):
+            logger.warning("precision %s is not used", wanted, extra={"instead": self.way.name})
+        # Single rows are the most frequent batch: what they need is made ready here.
         self.run(rows[:1])
-        logger.info(
-            "engine chosen",
-            extra={"way": fastest.name, "ms_per_row": round(best * 1000 / len(rows), 2)},
-        )
+        logger.info("engine chosen", extra={"way": self.way.name, "device": self.device.type})
 
     def run(self, rows: Sequence[NDArray[np.uint8]]) -> list[Scores]:
         """Scores of rows uint8 [H, W, C], all with the same C: 1, or as the card says."""
@@ -129,27 +141,54 @@ class Engine:
         wide = batch.float() * self._scale + self._shift
         return wide.to(DTYPES[self.way.precision], memory_format=self.way.memory_format)
 
-    def _use(self, way: Way) -> None:
-        # A copy each time: what bf16 rounded away would be lost on the way back to fp32.
-        network = copy.deepcopy(self._eager)
-        network.to(dtype=DTYPES[way.precision])
-        self._network = network.to(memory_format=way.memory_format)
-        self.way = way
+    def _reference(self, rows: Sequence[NDArray[np.uint8]]) -> list[Scores]:
+        """What eager fp32 says, which everything else is compared with."""
+        subject = f"{self.card.architecture} on {self.device.type}"
+        try:
+            scores = self.run(rows)
+        except Exception as error:
+            raise EngineError(
+                f"{subject} fails on its first rows ({type(error).__name__}): "
+                "check that the card's input fits the network, and the memory of the device"
+            ) from error
+        expected = (len(self.card.classes),)
+        if not all(item.logits.shape == expected for item in scores):
+            raise EngineError(
+                f"{subject} gives logits {scores[0].logits.shape} a row, expected {expected}"
+            )
+        if not all(np.isfinite(item.logits).all() for item in scores):
+            raise EngineError(f"{subject} gives logits that are no numbers: are the weights whole?")
+        return scores
 
-    def _permitted(self) -> list[Way]:
+    def _others(self) -> list[Way]:
+        """The ways beside the plain one that card, settings and device permit."""
         wanted = self._settings.precision
         allowed = set(self.card.precisions) if wanted == "auto" else {"fp32", wanted}
         if self.device.type == "cpu":
             allowed.discard("fp16")
-        return [way for way in WAYS if way.precision in allowed]
+        return [way for way in WAYS if way.precision in allowed and way != PLAIN]
+
+    def _agrees(self, rows: Sequence[NDArray[np.uint8]], reference: Sequence[Scores]) -> bool:
+        try:
+            difference, agrees = compare(reference, self.run(rows), self.card.temperature)
+        except RuntimeError as error:
+            # Not every operation exists in every precision on every device.
+            logger.warning("%s fails", self.way.name, extra={"exception": type(error).__name__})
+            return False
+        if not agrees:
+            logger.warning("%s differs from eager fp32", self.way.name, extra={"by": difference})
+        return agrees
 
     def _seconds(self, rows: Sequence[NDArray[np.uint8]]) -> float:
-        times = []
-        for _ in range(2):
-            start = time.perf_counter()
-            self.run(rows)
-            times.append(time.perf_counter() - start)
-        return min(times)
+        start = self._clock()
+        self.run(rows)
+        return self._clock() - start
+
+    def _use(self, way: Way) -> None:
+        # A copy each time: what bf16 rounds away would be lost on the way back to fp32.
+        network = copy.deepcopy(self._eager).to(dtype=DTYPES[way.precision])
+        self._network = network.to(memory_format=way.memory_format)
+        self.way = way
 
 
 def compare(
@@ -170,6 +209,8 @@ def compare(
 
 def _probabilities(scores: Sequence[Scores], temperature: float) -> NDArray[np.float64]:
     logits = np.stack([item.logits for item in scores]).astype(np.float64) / temperature
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    # Logits that fp16 cannot hold become NaN here, which agrees with nothing.
+    with np.errstate(invalid="ignore"):
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     normalised: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
     return normalised

@@ -81,7 +81,8 @@ class TensorModel(Model):  # type: ignore[misc]  # the SDK is untyped
         return {
             "version": engine.card.version if engine else None,
             "device": engine.device.type if engine else None,
-            "precision": engine.way.precision if engine else None,
+            # Warm-up tries several: none is in use before it ends.
+            "precision": engine.way.precision if engine and self._warm else None,
             "model_loaded": engine is not None,
             "ready": self._warm and not self._lifecycle.draining,
             "model_path": str(process.model_path),
@@ -141,10 +142,10 @@ class TensorModel(Model):  # type: ignore[misc]  # the SDK is untyped
                 f"the request has {tensor.shape[0]} rows, at most {self._settings.limits.rows} "
                 "are accepted: split it"
             )
-        if tensor.shape[3] not in (1, card.input.channels):
+        accepted = sorted({1, card.input.channels})
+        if tensor.shape[3] not in accepted:
             raise InvalidTensor(
-                f"tensor 'image': has {tensor.shape[3]} channels, expected 1 or "
-                f"{card.input.channels}"
+                f"tensor 'image': has {tensor.shape[3]} channels, expected one of {accepted}"
             )
         return read_array(tensor, spec)
 

@@ -1,8 +1,14 @@
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
-from predictor.networks.efficientnet_lite0 import EfficientNetLite0, SameConv2d, same_padding
+from predictor.networks.efficientnet_lite0 import (
+    EfficientNetLite0,
+    InvertedResidual,
+    SameConv2d,
+    same_padding,
+)
 
 
 @pytest.mark.parametrize(
@@ -33,8 +39,23 @@ def test_size_and_constants_are_those_of_the_published_network() -> None:
     network = EfficientNetLite0(classes=1000)
     assert sum(parameter.numel() for parameter in network.parameters()) == 4_652_008
     assert len(network.blocks) == 16
-    norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     assert {(norm.eps, norm.momentum) for norm in norms} == {(1e-3, 0.01)}
+
+
+@pytest.mark.parametrize(
+    ("width", "out", "stride", "added"), [(8, 8, 1, True), (8, 8, 2, False), (8, 12, 1, False)]
+)
+def test_the_input_is_added_where_the_shape_stays(
+    width: int, out: int, stride: int, added: bool
+) -> None:
+    block = InvertedResidual(width, out, expansion=6, kernel=3, stride=stride).eval()
+    last = block.layers[-1]
+    assert isinstance(last, nn.BatchNorm2d)
+    nn.init.zeros_(last.weight)
+    image = torch.rand(1, width, 6, 6)
+    with torch.inference_mode():
+        assert torch.equal(block(image), image if added else block(image) * 0)
 
 
 def test_the_features_are_a_thirty_second_of_the_image() -> None:
