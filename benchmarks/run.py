@@ -90,8 +90,8 @@ def ready_times(pair: Pair, start: float) -> dict[str, float]:
 def resident(pair: Pair) -> dict[str, float]:
     """Megabytes (10^6) of resident memory of each process."""
     return {
-        name: psutil.Process(process.pid).memory_info().rss / 1e6
-        for name, process in pair.processes.items()
+        name: psutil.Process(child.process.pid).memory_info().rss / 1e6
+        for name, child in pair.children.items()
     }
 
 

@@ -20,8 +20,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             code = serve(os.environ)
         else:
             code = predict_files(given.paths, given.url, given.output, os.environ)
-    except (ConfigError, StartFailed) as error:
-        code = f"ctscan: {error}" if str(error) else 1
+    except ConfigError as error:
+        code = f"ctscan: {error}"
+    except StartFailed as error:
+        code = str(error)
+    except KeyboardInterrupt:
+        code = 130
     sys.exit(code)
 
 

@@ -1,10 +1,6 @@
 """Both services as two processes of this machine, started and ended together."""
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -13,6 +9,7 @@ from types import TracebackType
 
 import httpx
 
+from ctscan.child import Child
 from serving.listen import split_address
 
 POLL_S = 0.1
@@ -21,7 +18,7 @@ STOP_S = 8.0
 
 
 class StartFailed(RuntimeError):
-    """A service did not come up; it has already said why, or the text does."""
+    """A service did not come up; the text is what it said, as it should be shown."""
 
 
 class Pair:
@@ -38,13 +35,11 @@ class Pair:
         self._folder = Path(tempfile.mkdtemp(prefix="ctscan-"))
         self.predictor_http = f"unix:{self._folder / 'http.sock'}"
         self.predictor_grpc = f"unix:{self._folder / 'grpc.sock'}"
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.children: dict[str, Child] = {}
 
     def __enter__(self) -> "Pair":
-        self.processes["predictor"] = self._start(
-            "predictor", HTTP_ADDRESS=self.predictor_http, GRPC_ADDRESS=self.predictor_grpc
-        )
-        self.processes["transformer"] = self._start(
+        self._start("predictor", HTTP_ADDRESS=self.predictor_http, GRPC_ADDRESS=self.predictor_grpc)
+        self._start(
             "transformer",
             PREDICTOR_HTTP_ADDRESS=self.predictor_http,
             PREDICTOR_GRPC_ADDRESS=self.predictor_grpc,
@@ -60,26 +55,24 @@ class Pair:
         """End the transformer first, so that what it has under way is still answered."""
         deadline = time.monotonic() + STOP_S
         for name in ("transformer", "predictor"):
-            process = self.processes[name]
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            self.children[name].stop(deadline - time.monotonic())
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def show_logs(self) -> None:
+        """Let both services write to standard error from now on."""
+        for child in self.children.values():
+            child.show_log()
 
     def wait_until(self, path: str, go_on: Callable[[], bool]) -> bool:
         """Poll `path` until it answers 200; False as soon as `go_on` says so.
 
         Raises:
-            StartFailed: a process ended first; it has said why itself.
+            StartFailed: a process ended first; the text is what it said.
         """
         with httpx.Client(base_url=self.url, timeout=2.0, trust_env=False) as client:
             while go_on():
-                if self.ended():
-                    raise StartFailed
+                if (name := self.ended()) is not None:
+                    raise StartFailed(self.children[name].last_words())
                 try:
                     if client.get(path).status_code == 200:
                         return True
@@ -89,17 +82,12 @@ class Pair:
         return False
 
     def ended(self) -> str | None:
-        """The service that is no longer running, with its status, or None."""
-        for name, process in self.processes.items():
-            if process.poll() is not None:
-                return f"the {name} ended with status {process.returncode}"
+        """The service that is no longer running, or None."""
+        for name, child in self.children.items():
+            if child.process.poll() is not None:
+                return name
         return None
 
-    def _start(self, module: str, **addresses: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, "-m", module],
-            env={**os.environ, **self._environment, **addresses, "EXIT_WITH_STDIN": "1"},
-            stdin=subprocess.PIPE,
-            # Ctrl-C in a terminal reaches the whole group: the order of ending is ours to keep.
-            start_new_session=True,
-        )
+    def _start(self, module: str, **addresses: str) -> None:
+        environment = {**self._environment, **addresses, "EXIT_WITH_STDIN": "1"}
+        self.children[module] = Child(module, environment)

@@ -15,6 +15,7 @@ import httpx
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
 from ctscan.pair import Pair
 from serving.listen import bind
@@ -24,6 +25,7 @@ OUTPUTS = ("table", "json", "csv")
 SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp"}
 AT_A_TIME = 8
 TRIES = 5
+LONGEST_WAIT_S = 30.0
 
 Row = dict[str, Any]
 
@@ -57,6 +59,10 @@ def image_files(path: Path) -> list[Path]:
 def service(url: str | None, environment: Mapping[str, str]) -> Iterator[str]:
     """The address of the running service, or of one that lives as long as the block."""
     if url is not None:
+        try:
+            httpx.URL(url)
+        except httpx.InvalidURL as error:
+            raise ConfigError(f"--url {url!r} is no address, expected http://host:port") from error
         yield url.rstrip("/")
         return
     http, grpc = free_address(), free_address()
@@ -104,7 +110,8 @@ def classify_one(client: httpx.Client, file: Path) -> Row:
         wait = answer.headers.get("retry-after")
         if wait is None or attempt == TRIES - 1:
             break
-        time.sleep(float(wait))
+        # The other form that HTTP permits is a date.
+        time.sleep(min(float(wait), LONGEST_WAIT_S) if wait.isdigit() else 1.0)
     return {"file": str(file), **flat(body_of(answer))}
 
 
@@ -113,8 +120,10 @@ def body_of(answer: httpx.Response) -> Row:
     try:
         body = answer.json()
     except ValueError:
+        body = None
+    if not isinstance(body, dict):
         body = {}
-    if answer.status_code == 200 and isinstance(body, dict):
+    if answer.status_code == 200 and "pred_class" in body:
         return body
     return {"error": body.get("detail", f"status {answer.status_code}, is this a ctscan service?")}
 
@@ -146,7 +155,9 @@ def as_table(rows: Sequence[Row]) -> str:
     table = Table("file", "class", "confidence", "problem")
     for row in rows:
         share = f"{row['confidence']:.1%}" if "confidence" in row else ""
-        table.add_row(row["file"], row.get("pred_class", ""), share, row.get("error", ""))
+        cells = (row["file"], row.get("pred_class", ""), share, row.get("error", ""))
+        # Without markup: a file may be called [red].png.
+        table.add_row(*(Text(cell) for cell in cells))
     console = Console(file=io.StringIO(), width=None if sys.stdout.isatty() else 120)
     console.print(table)
     text: str = console.file.getvalue()  # type: ignore[attr-defined]

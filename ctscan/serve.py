@@ -30,9 +30,11 @@ def serve(environment: Mapping[str, str]) -> int | str:
     with Pair(environment, process.http_address) as pair:
         if pair.wait_until(path, lambda: not stop.is_set()):
             print(welcome(pair, process.grpc_address, process.load_model), flush=True)
+        pair.show_logs()
         while not stop.wait(POLL_S):
-            if reason := pair.ended():
-                return f"ctscan: {reason}"
+            if (name := pair.ended()) is not None:
+                status = pair.children[name].process.returncode
+                return f"ctscan: the {name} ended with status {status}"
     return 0
 
 

@@ -51,7 +51,7 @@ class Predictor:
 
     device: str = setting("auto", "`auto`, `cpu` or `cuda`.")
     precision: str = setting("auto", "`auto` (what the card permits), `fp32`, `bf16` or `fp16`.")
-    max_batch_rows: int = setting(32, "Rows in the largest batch; buckets are its halves.", least=1)
+    max_batch_rows: int = setting(32, "Rows in the largest batch.", least=1)
     in_flight: int = setting(1, "Batches on the device at a time.", least=1)
     threads: int = setting(0, "CPU threads of the engine; 0: as many as the container may use.")
 

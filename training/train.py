@@ -144,11 +144,14 @@ def accuracy(network: nn.Module, card: Card, dataset: Dataset) -> float:
 def measure_precisions(network: nn.Module, card: Card, dataset: Dataset) -> dict[str, float]:
     """Permitted precisions with their greatest difference in probability against fp32."""
     exact = probabilities(network, card, dataset.rows)
-    short = copy.deepcopy(network).to(torch.bfloat16)
-    moved = probabilities(short, card, dataset.rows, torch.bfloat16) - exact
-    difference = round(moved.abs().max().item(), 4)
-    permitted = {"bf16": difference} if difference <= PERMITTED_DIFFERENCE else {}
-    return {"fp32": 0.0, **permitted}
+    permitted = {"fp32": 0.0}
+    for name, precision in (("bf16", torch.bfloat16), ("fp16", torch.float16)):
+        short = copy.deepcopy(network).to(precision)
+        moved = probabilities(short, card, dataset.rows, precision) - exact
+        difference = round(moved.abs().max().item(), 4)
+        if difference <= PERMITTED_DIFFERENCE:
+            permitted[name] = difference
+    return permitted
 
 
 def per_class(dataset: Dataset) -> dict[str, int]:

@@ -245,9 +245,10 @@ def http_client(address: str) -> httpx.AsyncClient:
 
 
 async def count_addresses(target: str) -> int:
-    """How many addresses a gRPC target names now; 1 for a Unix socket, 0 if none resolves."""
-    if target.startswith("unix:"):
-        return 1
+    """How many addresses a gRPC target names now; 0 if its name does not resolve."""
+    scheme, _, addresses = target.partition(":")
+    if scheme in ("unix", "ipv4", "ipv6"):
+        return len(addresses.split(","))
     host, _, port = target.removeprefix("dns:///").rpartition(":")
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, int(port), type=1, family=0)

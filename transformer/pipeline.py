@@ -27,7 +27,6 @@ from transformer.prediction import Prediction, predict_from
 from transformer.preprocess import preprocess
 from transformer.statistics import Statistics, require_contrast, summarise
 
-
 # How often the card known first is tried, and those that take its place. In a roll-out predictors
 # of both kinds answer in turn: what one says is wrong for the next, and half of the tries fail.
 TRIES_OF_CARDS = (1, *[2] * 9)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from serving import errors
 from serving.card import CLASSES
 from serving.doors import Problem, as_service_error, problem
-from serving.errors import FieldError, InvalidField, TooLarge
+from serving.errors import TooLarge
 from serving.http_door import problem_responses
 from serving.kserve.lifecycle import Lifecycle
 from serving.settings import Settings
@@ -148,8 +148,6 @@ def rest_routes(rooms: Rooms) -> APIRouter:
         )
 
     async def read(file: UploadFile) -> bytes:
-        if not isinstance(file, UploadFile) and not hasattr(file, "read"):
-            raise InvalidField("file: expected a file", fields=(FieldError("file", "no file"),))
         if file.size is not None and file.size > limits.file_bytes:
             raise TooLarge(
                 f"the file has {file.size} bytes, at most {limits.file_bytes} are accepted: "

@@ -10,6 +10,7 @@ from kserve.errors import ModelNotFound
 from kserve.model import BaseKServeModel
 from kserve.protocol.dataplane import DataPlane
 
+from serving import __version__
 from serving.settings import MODEL_NAME
 
 
@@ -37,7 +38,7 @@ class TruthfulDataPlane(DataPlane):  # type: ignore[misc]  # the SDK is untyped
     def metadata(self) -> dict[str, Any]:
         return {
             "name": MODEL_NAME,
-            "version": self._server_version,
+            "version": __version__,
             "extensions": ["binary_tensor_data"],
         }
 

@@ -25,6 +25,7 @@ from serving.kserve.readiness import TruthfulDataPlane
 from serving.kserve.repository import ClosedRepository
 from serving.kserve.v2_body import HEADER, V2Request, V2Response, read_v2, write_v2
 
+READY = "Whether a prediction would succeed now"
 INFER_ERRORS = (
     errors.InvalidRequest,
     errors.InvalidTensor,
@@ -46,7 +47,7 @@ def v1_routes(data_plane: TruthfulDataPlane, example: dict[str, Any]) -> APIRout
     router.add_api_route(
         "/models/{model_name}",
         endpoints.model_ready,
-        summary="Whether a prediction would succeed now",
+        summary=READY,
         responses=problem_responses(errors.UnknownModel, errors.Unavailable),
     )
 
@@ -77,16 +78,24 @@ def v2_routes(data_plane: TruthfulDataPlane, repository: ClosedRepository) -> AP
     router = APIRouter(prefix="/v2", tags=["V2"])
     unavailable = problem_responses(errors.Unavailable)
     unknown = problem_responses(errors.UnknownModel, errors.Unavailable)
-    reads: tuple[tuple[str, Any, Any, dict[int | str, Any]], ...] = (
-        ("", endpoints.metadata, ServerMetadataResponse, {}),
-        ("/health/live", endpoints.live, ServerLiveResponse, {}),
-        ("/health/ready", endpoints.ready, ServerReadyResponse, unavailable),
-        ("/models", endpoints.models, ListModelsResponse, {}),
-        ("/models/{model_name}", endpoints.model_metadata, ModelMetadataResponse, unknown),
-        ("/models/{model_name}/ready", endpoints.model_ready, ModelReadyResponse, unknown),
+    reads: tuple[tuple[str, Any, Any, str, dict[int | str, Any]], ...] = (
+        ("", endpoints.metadata, ServerMetadataResponse, "Name, version and extensions", {}),
+        ("/health/live", endpoints.live, ServerLiveResponse, "This process lives", {}),
+        ("/health/ready", endpoints.ready, ServerReadyResponse, READY, unavailable),
+        ("/models", endpoints.models, ListModelsResponse, "Names of the models", {}),
+        (
+            "/models/{model_name}",
+            endpoints.model_metadata,
+            ModelMetadataResponse,
+            "Inputs and outputs with their datatypes and shapes",
+            unknown,
+        ),
+        ("/models/{model_name}/ready", endpoints.model_ready, ModelReadyResponse, READY, unknown),
     )
-    for path, endpoint, model, responses in reads:
-        router.add_api_route(path, endpoint, response_model=model, responses=responses)
+    for path, endpoint, model, summary, responses in reads:
+        router.add_api_route(
+            path, endpoint, response_model=model, summary=summary, responses=responses
+        )
     for path in (
         "/models/{model_name}/versions/{version}",
         "/models/{model_name}/versions/{version}/infer",

@@ -101,7 +101,7 @@ def test_bf16_is_permitted_only_where_it_moves_little(steepness: float, permitte
     assert found["fp32"] == 0
     assert ("bf16" in found) == permitted
     if permitted:
-        assert 0 < found["bf16"] <= 0.03
+        assert 0 < found["fp16"] < found["bf16"] <= 0.03
 
 
 def test_accuracy_and_counts_are_by_class() -> None:

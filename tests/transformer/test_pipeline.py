@@ -177,7 +177,8 @@ async def test_a_deadline_that_passes_ends_the_wait_and_frees_the_rows(
     client.gate = asyncio.Event()
     made = pipeline(client, threads, limits=Limits(queue_rows=1))
     with request(0.05), pytest.raises(DeadlineExceeded):
-        await made.predict(FILES[:1])
+        # A second bound, so that without the first the test fails instead of hanging.
+        await asyncio.wait_for(made.predict(FILES[:1]), 20)
     client.gate.set()
     with request():
         assert len(await made.predict(FILES[:1])) == 1

@@ -68,13 +68,13 @@ def test_a_new_field_is_a_v2_output_and_documented_by_itself(
     class Wider(Prediction):
         margin: Annotated[float, Tensor("FP32"), Field(description="To the next class.")]
 
+    plain = predict_from(LOGITS, card(), "id")
     monkeypatch.setattr(prediction, "Prediction", Wider)
     specs = output_specs()
     assert list(specs)[-1] == "margin"
     assert specs["margin"].metadata() == {"name": "margin", "datatype": "FP32", "shape": [-1]}
-    plain = predict_from(LOGITS, card(), "id")
     # What a gate would compute is one more argument in `predict_from`.
-    said = Wider(*(getattr(plain, item.name) for item in fields(Prediction)), margin=0.25)
+    said = Wider(**{item.name: getattr(plain, item.name) for item in fields(plain)}, margin=0.25)
     assert output_array([said], specs["margin"]).tolist() == [0.25]
     schema = TypeAdapter(Wider).json_schema()
     assert schema["properties"]["margin"]["description"] == "To the next class."

@@ -1,0 +1,204 @@
+import asyncio
+import io
+from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+import numpy as np
+import pytest
+from fastapi import FastAPI
+
+from serving.card import CLASSES, Card, InputSpec
+from serving.errors import InvalidImage
+from serving.http_door import install_http_door
+from serving.kserve.lifecycle import Lifecycle
+from serving.kserve.statuses import translate
+from serving.settings import Limits, Process, Settings, Shutdown
+from tests.images import BAD_IMAGES, grey, png
+from tests.transformer.rooms import metrics
+from transformer.client import PredictorClient, Status
+from transformer.feedback import FeedbackStore
+from transformer.metrics import TransformerMetrics
+from transformer.pipeline import Pipeline
+from transformer.prediction import Prediction, predict_from
+from transformer.rest import Rooms, rest_routes
+
+CARD = Card("resnet18", InputSpec(64, 64))
+IMAGE = png(grey())
+
+
+class FakePipeline:
+    """Fails as it is told, else says the first class."""
+
+    async def predict(self, images: Sequence[bytes]) -> list[Prediction]:
+        if images[0] == b"bug":
+            raise ZeroDivisionError("secret")
+        if images[0] == b"bad":
+            raise InvalidImage("no image")
+        return [predict_from(np.array([9, 0, 0, 0], np.float32), CARD, "id") for _ in images]
+
+
+class FakeClient:
+    answer = Status("cpu", True, "models/model.pt", True, CARD.version)
+
+    async def status(self) -> Status:
+        return self.answer
+
+
+class House:
+    """An app with our routes, and the rooms behind them."""
+
+    def __init__(self, folder: Path, threads: ThreadPoolExecutor) -> None:
+        self.client = FakeClient()
+        self.metrics: TransformerMetrics = metrics()
+        self.lifecycle = Lifecycle(Shutdown())
+        limits = Limits(file_bytes=20_000, batch_files=3, comment_chars=10)
+        settings = Settings(limits=limits, process=Process(config_path=Path("c.yaml")))
+        self.app = FastAPI()
+        rooms = Rooms(
+            cast(Pipeline, FakePipeline()),
+            cast(PredictorClient, self.client),
+            FeedbackStore(folder, lambda: datetime(2026, 1, 1, tzinfo=UTC)),
+            self.metrics,
+            self.lifecycle,
+            settings,
+            threads,
+        )
+        self.app.include_router(rest_routes(rooms))
+        install_http_door(self.app, limits, translate)
+
+    def count(self, name: str, **labels: str) -> float:
+        for family in (self.metrics.feedback, self.metrics.prediction_error):
+            for metric in family.collect():
+                for sample in metric.samples:
+                    if sample.name == name and sample.labels == labels:
+                        return float(sample.value)
+        return 0.0
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    with ThreadPoolExecutor(2) as threads:
+        yield House(tmp_path / "feedback", threads)
+
+
+@pytest.fixture
+async def rest(house: House) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(house.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://t") as client:
+        yield client
+
+
+def form(correct: bool = True, **more: str) -> dict[str, str]:
+    return {"predicted_class": CLASSES[0], "is_correct": str(correct).lower(), **more}
+
+
+async def test_a_batch_has_a_problem_in_the_place_of_a_bad_file(rest: httpx.AsyncClient) -> None:
+    files = [("files", data) for data in (IMAGE, b"bad", b"bug")]
+    answer = await rest.post("/predict/batch", files=files)
+    good, bad, bug = answer.json()
+    assert answer.status_code == 200
+    assert good["pred_class"] == CLASSES[0]
+    assert (bad["status"], bad["error"]) == (400, "no image")
+    assert bug["status"] == 500
+    assert "secret" not in answer.text
+
+
+async def test_a_batch_has_a_limit(rest: httpx.AsyncClient) -> None:
+    answer = await rest.post("/predict/batch", files=[("files", IMAGE)] * 4)
+    assert answer.status_code == 413
+    assert "at most 3" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["/predict", "/feedback"])
+async def test_a_file_over_its_limit_is_refused(rest: httpx.AsyncClient, path: str) -> None:
+    answer = await rest.post(path, files={"file": bytes(20_001)}, data=form())
+    assert answer.status_code == 413
+
+
+async def test_a_correction_counts_once_however_often_it_comes(
+    house: House, rest: httpx.AsyncClient
+) -> None:
+    data = form(False, correct_class=CLASSES[3])
+    saved = [
+        (await rest.post("/feedback", files={"file": IMAGE}, data=data)).json() for _ in range(3)
+    ]
+    assert len({item["saved_to"] for item in saved}) == 1
+    assert {item["class"] for item in saved} == {CLASSES[3]}
+    assert house.count("ctscan_feedback_total", label=CLASSES[3], agreement="wrong") == 1
+    assert house.count("prediction_error_total") == 1
+
+
+async def test_a_confirmation_is_no_prediction_error(house: House, rest: httpx.AsyncClient) -> None:
+    await rest.post("/feedback", files={"file": IMAGE}, data=form())
+    assert house.count("ctscan_feedback_total", label=CLASSES[0], agreement="correct") == 1
+    assert house.count("prediction_error_total") == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (form(comment="c" * 11), 400),
+        (form(False), 400),
+        (form(True, correct_class=CLASSES[1]), 422),
+        ({}, 400),
+    ],
+)
+async def test_a_wrong_form_stores_nothing(
+    house: House, rest: httpx.AsyncClient, tmp_path: Path, data: dict[str, str], status: int
+) -> None:
+    answer = await rest.post("/feedback", files={"file": IMAGE}, data=data)
+    assert answer.status_code == status
+    assert not list(tmp_path.rglob("*.png"))
+
+
+@pytest.mark.parametrize("name", ["text", "png-truncated", "png-huge-header"])
+async def test_feedback_on_a_bad_image_stores_nothing(
+    rest: httpx.AsyncClient, tmp_path: Path, name: str
+) -> None:
+    answer = await rest.post("/feedback", files={"file": BAD_IMAGES[name][0]}, data=form())
+    assert 400 <= answer.status_code < 500
+    assert not list(tmp_path.rglob("*.png"))
+
+
+@pytest.mark.parametrize("draining", [False, True])
+@pytest.mark.parametrize("ready", [False, True])
+async def test_health_is_ok_when_a_prediction_would_succeed(
+    house: House, rest: httpx.AsyncClient, ready: bool, draining: bool
+) -> None:
+    house.client.answer = Status("cuda", True, "w.pt", ready, "v1")
+    house.lifecycle.draining = draining
+    answer = await rest.get("/health")
+    assert answer.status_code == 200
+    assert list(answer.json().items())[:5] == [
+        ("ok", ready and not draining),
+        ("device", "cuda"),
+        ("model_loaded", True),
+        ("config_path", "c.yaml"),
+        ("model_path", "w.pt"),
+    ]
+
+
+async def test_health_of_an_absent_predictor_is_no_guess(
+    house: House, rest: httpx.AsyncClient
+) -> None:
+    house.client.answer = Status()
+    said: dict[str, Any] = (await rest.get("/health")).json()
+    assert (said["ok"], said["device"], said["model_loaded"]) == (False, None, False)
+
+
+async def test_files_of_a_batch_are_predicted_at_the_same_time(
+    house: House, rest: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = asyncio.Barrier(3)
+
+    async def predict(_: FakePipeline, images: Sequence[bytes]) -> list[Prediction]:
+        async with asyncio.timeout(10), together:
+            return [predict_from(np.zeros(4, np.float32), CARD, "id")]
+
+    monkeypatch.setattr(FakePipeline, "predict", predict)
+    answer = await rest.post("/predict/batch", files=[("files", io.BytesIO(IMAGE))] * 3)
+    assert [item["prediction_id"] for item in answer.json()] == ["id"] * 3

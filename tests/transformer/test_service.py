@@ -1,0 +1,110 @@
+import base64
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from kserve import InferInput, InferRequest
+from kserve.protocol.infer_type import RequestedOutput
+
+from serving.card import CLASSES, Card, InputSpec
+from serving.errors import InvalidField, InvalidRequest, InvalidTensor, TooLarge, UnknownModel
+from serving.settings import Limits
+from serving.tensors import join_bytes
+from transformer.pipeline import Pipeline
+from transformer.prediction import Prediction, output_specs, predict_from
+from transformer.service import ImageModel
+
+CARD = Card("resnet18", InputSpec(64, 64))
+
+
+class FakePipeline:
+    """The class is the first byte of the image."""
+
+    async def predict(self, images: Sequence[bytes]) -> list[Prediction]:
+        eye = np.eye(4, dtype=np.float32) * 9
+        return [predict_from(eye[data[0]], CARD, f"id-{data[0]}") for data in images]
+
+
+async def ready() -> bool:
+    return True
+
+
+def model() -> ImageModel:
+    return ImageModel(cast(Pipeline, FakePipeline()), Limits(rows=3), ready)
+
+
+def request(*images: bytes, outputs: Sequence[str] = (), **changes: Any) -> InferRequest:
+    tensor = InferInput("image", [len(images)], "BYTES")
+    tensor._raw_data = join_bytes(images)
+    wanted = [RequestedOutput(name) for name in outputs]
+    return InferRequest("ctscan", [tensor], request_outputs=wanted, **changes)
+
+
+async def test_a_v2_answer_holds_every_output_row_by_row() -> None:
+    answer = await model().predict(request(b"\2", b"\0", request_id="mine"))
+    assert (answer.id, answer.model_version) == ("mine", CARD.version)
+    assert [output.name for output in answer.outputs] == list(output_specs())
+    found = {output.name: output.as_numpy() for output in answer.outputs}
+    assert found["pred_index"].tolist() == [2, 0]
+    assert found["pred_class"].tolist() == [CLASSES[2].encode(), CLASSES[0].encode()]
+    assert found["probabilities"].shape == (2, 4)
+    assert found["probabilities"].argmax(1).tolist() == [2, 0]
+    assert found["prediction_id"].tolist() == [b"id-2", b"id-0"]
+
+
+async def test_outputs_come_as_they_were_asked_for() -> None:
+    answer = await model().predict(request(b"\1", outputs=["probabilities", "pred_index"]))
+    assert [output.name for output in answer.outputs] == ["probabilities", "pred_index"]
+    with pytest.raises(InvalidTensor, match="'nothing' is unknown"):
+        await model().predict(request(b"\1", outputs=["nothing"]))
+
+
+async def test_a_request_without_an_id_is_given_one() -> None:
+    one, other = [await model().predict(request(b"\1")) for _ in range(2)]
+    assert one.id
+    assert one.id != other.id
+
+
+async def test_versions_are_not_addressed() -> None:
+    with pytest.raises(UnknownModel):
+        await model().predict(request(b"\1", model_version="1"))
+
+
+async def test_rows_are_limited_on_both_doors() -> None:
+    instances = [{"b64": base64.b64encode(b"\1").decode()}] * 4
+    with pytest.raises(TooLarge, match="at most 3"):
+        await model().predict(request(*[b"\1"] * 4))
+    with pytest.raises(TooLarge, match="at most 3"):
+        await model().predict({"instances": instances})
+    assert len((await model().predict({"instances": instances[:3]}))["predictions"]) == 3
+
+
+@pytest.mark.parametrize("body", [[], "text", None, 7])
+async def test_a_v1_body_is_an_object(body: Any) -> None:
+    with pytest.raises(InvalidRequest):
+        await model().predict(body)
+
+
+@pytest.mark.parametrize(
+    ("instances", "field"),
+    [
+        (None, "instances"),
+        ([], "instances"),
+        ("text", "instances"),
+        ([{"b64": "AQ=="}, "text"], "instances[1]"),
+        ([{"b64": "AQ==", "key": 1}], "instances[0]"),
+        ([{"b64": "AQ=="}, {"b64": "!"}], "instances[1].b64"),
+        ([{"b64": 1}], "instances[0].b64"),
+    ],
+)
+async def test_the_wrong_v1_instance_is_named(instances: Any, field: str) -> None:
+    with pytest.raises(InvalidField) as failed:
+        await model().predict({"instances": instances})
+    assert [item.field for item in failed.value.fields] == [field]
+
+
+async def test_metadata_and_health_are_the_models_own() -> None:
+    assert model().get_input_types() == [{"name": "image", "datatype": "BYTES", "shape": [-1]}]
+    assert [item["name"] for item in model().get_output_types()] == list(output_specs())
+    assert await model().healthy()
