@@ -22,9 +22,8 @@ from urllib.parse import urlsplit
 import psutil
 from PIL import Image
 
-from benchmarks.bare import Bare
 from benchmarks.load import closed_loop, multipart, post
-from ctscan.pair import Pair
+from ctscan.pair import THREADS_SLEEP, Pair
 from ctscan.predict import free_address
 from serving.phantom import phantom
 from serving.settings import read_settings
@@ -99,6 +98,10 @@ def one_client(
     url: str, environment: dict[str, str], images: Sequence[bytes], rounds: int
 ) -> tuple[str, dict[str, Any]]:
     """One request at a time against the same work with no service, in turns."""
+    # OpenMP reads its environment when torch is loaded: only from here on, as the services have it.
+    os.environ.update(THREADS_SLEEP)
+    from benchmarks.bare import Bare
+
     bare = Bare(read_settings(environment))
     client = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
     bodies = [multipart(image) for image in images]

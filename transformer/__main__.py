@@ -5,13 +5,13 @@ import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from importlib.metadata import version
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from kserve.model_repository import ModelRepository
 from prometheus_client import REGISTRY
 
+from serving import __version__
 from serving.cpus import available_cpus
 from serving.http_door import install_http_door
 from serving.kserve.arguments import with_arguments
@@ -108,7 +108,7 @@ def build_app() -> FastAPI:
     """The app without its routes; its docs page needs no network."""
     app: FastAPI = FastAPIOffline(
         title="CT-scan classifier",
-        version=version("ctscan"),
+        version=__version__,
         summary="Classifies one chest-CT slice.",
         description=DISCLAIMER,
         redoc_url=None,

@@ -36,7 +36,9 @@ class Prediction:
     """What the model says of one slice. Research use only, not a medical device."""
 
     pred_index: Annotated[int, Tensor("INT64"), Field(description="Class index.", examples=[3])]
-    pred_class: Annotated[str, Tensor("BYTES"), Field(examples=["normal"])]
+    pred_class: Annotated[
+        str, Tensor("BYTES"), Field(description="Class name.", examples=["normal"])
+    ]
     confidence: Annotated[
         float, Tensor("FP32"), Field(description="Its probability.", examples=[0.93])
     ]

@@ -69,11 +69,12 @@ class Rooms:
 
 def rest_routes(rooms: Rooms) -> APIRouter:
     """`/predict`, `/predict/batch`, `/feedback` and `/health`."""
-    router = APIRouter(tags=["classify"])
+    router = APIRouter()
     limits = rooms.settings.limits
 
     @router.post(
         "/predict",
+        tags=["classify"],
         response_model=Prediction,
         responses=problem_responses(*PREDICT_ERRORS),
         summary="Classify one slice",
@@ -84,6 +85,7 @@ def rest_routes(rooms: Rooms) -> APIRouter:
 
     @router.post(
         "/predict/batch",
+        tags=["classify"],
         response_model=list[Prediction | Problem],
         responses=problem_responses(errors.InvalidField, errors.TooLarge),
         summary="Classify several slices; a bad file gets a problem in its place",
@@ -107,6 +109,7 @@ def rest_routes(rooms: Rooms) -> APIRouter:
 
     @router.post(
         "/feedback",
+        tags=["classify"],
         response_model=FeedbackSaved,
         responses=problem_responses(*FEEDBACK_ERRORS),
         summary="Confirm or correct a prediction",
@@ -132,7 +135,12 @@ def rest_routes(rooms: Rooms) -> APIRouter:
                 rooms.metrics.prediction_error.inc()
         return as_json({"saved_to": str(saved.path), "class": saved.label})
 
-    @router.get("/health", response_model=Health, tags=["operation"], summary="The whole truth")
+    @router.get(
+        "/health",
+        tags=["operation"],
+        response_model=Health,
+        summary="Whether a prediction would succeed now, and by which weights",
+    )
     async def health() -> Response:
         status = await rooms.client.status()
         process = rooms.settings.process
