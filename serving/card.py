@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ class InputSpec:
                 f"card: input: resize is {self.resize!r}, expected 'bilinear-antialias'"
             )
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Twelve hex digits that change whenever rows would have to be prepared otherwise."""
         return _digest(asdict(self))
@@ -97,7 +98,7 @@ class Card:
         if "fp32" not in self.precisions:
             raise CardError("card: precisions must permit fp32")
 
-    @property
+    @cached_property
     def version(self) -> str:
         """Twelve hex digits that change with the weights and every fact that answers depend on."""
         return _digest(self.to_wire())

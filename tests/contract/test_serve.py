@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from tests.contract.services import (
+    READY_S,
     ROOT,
     Process,
     answers,
@@ -64,8 +65,10 @@ class Served(Process):
 
 
 def assert_gone(children: Mapping[str, psutil.Process]) -> None:
-    for name, child in children.items():
-        until(lambda child=child: not child.is_running(), f"the {name} is gone")  # type: ignore[misc]
+    _, left = psutil.wait_procs(children.values(), timeout=READY_S)
+    for child in left:
+        child.kill()
+    assert left == []
 
 
 def half_a_request(url: str) -> tuple[socket.socket, bytes]:
