@@ -1,6 +1,6 @@
 """`make bench`: what the service costs beyond the work itself, measured side by side.
 
-Service and bare work take turns, round by round, so that both meet the same machine. Writes
+Service and bare work take turns, image by image, so that both meet the same machine. Writes
 `docs/benchmarks.md` and the raw figures beside it.
 """
 
@@ -105,15 +105,17 @@ def one_client(
     bare = Bare(read_settings(environment))
     client = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
     bodies = [multipart(image) for image in images]
+    post(client, bodies[0])
     served: list[float] = []
     prepare: list[float] = []
     forward: list[float] = []
-    post(client, bodies[0])
     for _ in range(rounds):
-        prepared_s, forward_s = zip(*(bare.one(image) for image in images), strict=True)
-        prepare.append(statistics.median(prepared_s) * 1000)
-        forward.append(statistics.median(forward_s) * 1000)
-        served.append(statistics.median(post(client, body)[0] for body in bodies) * 1000)
+        for image, body in zip(images, bodies, strict=True):
+            prepare_s, forward_s = bare.one(image)
+            prepare.append(prepare_s * 1000)
+            forward.append(forward_s * 1000)
+            served.append(post(client, body)[0] * 1000)
+    # Pair by pair, so that what slows the machine down for a while falls on both.
     added = [s - p - f for s, p, f in zip(served, prepare, forward, strict=True)]
     return bare.engine.way.name, {
         "served_ms": spread(served),
@@ -124,8 +126,9 @@ def one_client(
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-    """Least, median and greatest over the rounds."""
-    return {"min": min(values), "median": statistics.median(values), "max": max(values)}
+    """Median and quartiles."""
+    low, median, high = statistics.quantiles(values, n=4)
+    return {"low": low, "median": median, "high": high}
 
 
 def png(seed: int) -> bytes:
@@ -187,15 +190,15 @@ def report(figures: dict[str, Any]) -> str:
         f"Written by `make bench` on {host['date']}: {host['cpu']}, {host['cores']} cores, "
         f"{host['memory_gb']} GB, {host['system']}, Python {host['python']}; load before: "
         f"{host['load_before']}. Images: phantoms of {figures['image_kb']:.0f} KB (median) as PNG, "
-        f"512x512. Engine: {figures['way']}. Service and bare work take turns in one run; "
-        "least and greatest of the rounds in brackets. Raw figures: "
+        f"512x512. Engine: {figures['way']}. Service and bare work take turns, image "
+        "by image, in one run; quartiles in brackets. Raw figures: "
         "[benchmarks.json](benchmarks.json).\n\n"
         f"| measure | value |\n|---|---|\n{table}\n"
     )
 
 
 def ms(value: dict[str, float]) -> str:
-    return f"{value['median']:.1f} ms [{value['min']:.1f}, {value['max']:.1f}]"
+    return f"{value['median']:.1f} ms [{value['low']:.1f}, {value['high']:.1f}]"
 
 
 if __name__ == "__main__":
