@@ -186,7 +186,7 @@ def report(figures: dict[str, Any]) -> str:
     )
     table = "\n".join(f"| {name} | {value} |" for name, value in rows)
     return (
-        "# Benchmarks\n\n"
+        "# Benchmarks\n\n*Research use only, not a medical device.*\n\n"
         f"Written by `make bench` on {host['date']}: {host['cpu']}, {host['cores']} cores, "
         f"{host['memory_gb']} GB, {host['system']}, Python {host['python']}; load before: "
         f"{host['load_before']}. Images: phantoms of {figures['image_kb']:.0f} KB (median) as PNG, "
