@@ -53,11 +53,11 @@ class ServiceError(Exception):
         self.fields = fields
         self.retry_after_s = self.default_retry_after_s if retry_after_s is None else retry_after_s
 
-    def at_row(self, index: int) -> "ServiceError":
-        """This error, naming the row of a request in which it was found."""
+    def at(self, field: str) -> "ServiceError":
+        """This error, naming the place in a request of several images where it was found."""
         return type(self)(
-            f"row {index}: {self.detail}",
-            fields=self.fields or (FieldError(f"[{index}]", self.detail),),
+            f"{field}: {self.detail}",
+            fields=self.fields or (FieldError(field, self.detail),),
             retry_after_s=self.retry_after_s,
         )
 

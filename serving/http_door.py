@@ -4,7 +4,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
@@ -18,9 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving import errors
 from serving.doors import (
-    DOORS,
     PROBLEM_MEDIA_TYPE,
-    Problem,
     as_service_error,
     door_of,
     problem,
@@ -28,13 +26,13 @@ from serving.doors import (
 )
 from serving.errors import FieldError, ServiceError
 from serving.http_body import Body
+from serving.openapi import completed
 from serving.request import CURRENT, request_id
 from serving.request import Request as CurrentRequest
 from serving.settings import Limits
 
 logger = logging.getLogger(__name__)
 
-PROBLEM_SCHEMA = {"$ref": "#/components/schemas/Problem"}
 TIMEOUT_HEADER = "x-request-timeout-ms"
 _MILLISECONDS = re.compile(r"0{0,9}[1-9][0-9]{0,9}")
 
@@ -88,7 +86,7 @@ class HttpDoor:
                 "X-Request-Timeout-Ms: expected a whole number of milliseconds above 0",
                 fields=(FieldError(TIMEOUT_HEADER, "expected milliseconds above 0"),),
             )
-        return min(int(text) / 1000, self._limits.request_timeout_s)
+        return int(text) / 1000
 
 
 class _Answer:
@@ -143,11 +141,14 @@ def error_response(error: ServiceError) -> Response:
 
 
 def install_http_door(
-    app: FastAPI, limits: Limits, translate: Callable[[Exception], ServiceError | None]
+    app: FastAPI,
+    limits: Limits,
+    translate: Callable[[Exception], ServiceError | None],
+    foreign: Sequence[type[Exception]],
 ) -> None:
     """Give the app its middleware and its error handlers.
 
-    `translate` knows the exceptions of the server framework underneath.
+    `foreign` are the exceptions of the server framework underneath, which `translate` knows.
     """
 
     async def answer(_: Request, error: Exception) -> Response:
@@ -156,26 +157,13 @@ def install_http_door(
             response.headers.update(error.headers)  # `Allow` beside 405
         return response
 
-    for kind in (ServiceError, HTTPException, RequestValidationError):
+    # Handled innermost, so that the HTTP metrics count the status that the client sees.
+    ours = (ServiceError, HTTPException, RequestValidationError, ClientDisconnect)
+    for kind in (*ours, *foreign):
         app.add_exception_handler(kind, answer)
-    app.add_middleware(_TranslateErrors, translate=translate)
     app.add_middleware(HttpDoor, limits=limits)
     describe = app.openapi
-    app.openapi = lambda: only_problems(describe())  # type: ignore[method-assign]
-
-
-class _TranslateErrors:
-    """Turns the framework's own exceptions into ours before the door sees them."""
-
-    def __init__(self, app: ASGIApp, translate: Callable[[Exception], ServiceError | None]) -> None:
-        self._app = app
-        self._translate = translate
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await self._app(scope, receive, send)
-        except Exception as error:
-            raise _ours(error, self._translate) from error
+    app.openapi = lambda: app.openapi_schema or completed(describe())  # type: ignore[method-assign]
 
 
 def _ours(error: Exception, translate: Callable[[Exception], ServiceError | None]) -> ServiceError:
@@ -224,36 +212,3 @@ def _path(location: tuple[int | str, ...]) -> str:
     for part in parts:
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
     return path
-
-
-def problem_responses(*kinds: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
-    """The `responses=` of a route: every status it can answer with, and why."""
-    titles: dict[int, list[str]] = {}
-    for kind in (*kinds, errors.InternalError):
-        titles.setdefault(DOORS[kind].status, []).append(DOORS[kind].title)
-    return {
-        status: {
-            "model": Problem,
-            "description": "; ".join(dict.fromkeys(texts)),
-            "content": {PROBLEM_MEDIA_TYPE: {}},
-        }
-        for status, texts in sorted(titles.items())
-    }
-
-
-def only_problems(shown: dict[str, Any]) -> dict[str, Any]:
-    """The OpenAPI document without what FastAPI adds to it of its own.
-
-    It shows an error's body under `application/json` too, and a 422 that this door never answers.
-    """
-    for path in shown["paths"].values():
-        for operation in path.values():
-            for status, answer in list(operation["responses"].items()):
-                content = answer.get("content", {})
-                if PROBLEM_MEDIA_TYPE in content:
-                    answer["content"] = {PROBLEM_MEDIA_TYPE: {"schema": PROBLEM_SCHEMA}}
-                elif "HTTPValidationError" in str(content):
-                    del operation["responses"][status]
-    for name in ("HTTPValidationError", "ValidationError"):
-        shown.get("components", {}).get("schemas", {}).pop(name, None)
-    return shown

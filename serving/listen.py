@@ -45,12 +45,15 @@ def require_free(address: str) -> None:
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """`127.0.0.1:8000` → (`127.0.0.1`, 8000).
+    """`127.0.0.1:8000` → (`127.0.0.1`, 8000); `[::1]:8000` → (`::1`, 8000).
 
     Raises:
-        ConfigError: there is no port.
+        ConfigError: there is no port, or an IPv6 host without brackets.
     """
     host, _, port = address.rpartition(":")
-    if not host or not is_port(port):
-        raise ConfigError(f"address {address!r}: expected host:port or unix:/path")
-    return host.strip("[]"), int(port)
+    bare = host.removeprefix("[").removesuffix("]")
+    if not bare or not is_port(port) or (":" in bare and host != f"[{bare}]"):
+        raise ConfigError(
+            f"address {address!r}: expected host:port or unix:/path, with an IPv6 host in brackets"
+        )
+    return bare, int(port)

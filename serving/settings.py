@@ -61,7 +61,9 @@ class Transformer:
     """The process that touches images and people."""
 
     decode_threads: int = setting(0, "Decoding threads; 0: as many as the container may use.")
-    max_call_rows: int = setting(32, "Rows in the largest call to the predictor.", least=1)
+    max_call_rows: int = setting(
+        32, "Rows in the largest call to the predictor; never more than `limits.rows`.", least=1
+    )
     calls_per_predictor: int = setting(2, "Calls under way to each predictor address.", least=1)
 
 
@@ -156,6 +158,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     process = _process(environment)
     tree = _read_tree(process.config_path)
     sections = {name: _section(name, kind, tree) for name, kind in SECTIONS.items()}
+    # The predictor refuses a longer call, whoever's rows are in it.
+    call_rows = min(sections["transformer"].max_call_rows, sections["limits"].rows)
+    sections["transformer"] = replace(sections["transformer"], max_call_rows=call_rows)
     if precision := environment.get("PRECISION"):
         sections["predictor"] = replace(sections["predictor"], precision=precision)
     settings = Settings(process=process, model=_old_model_section(tree), **sections)
@@ -166,6 +171,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 def _process(environment: Mapping[str, str]) -> Process:
     given = {name: value for name, value in environment.items() if name in ENVIRONMENT and value}
     host = given.get("HOST", "127.0.0.1")
+    if ":" in host:
+        host = f"[{host.strip('[]')}]"  # IPv6
     http = f"{host}:{_port(given, 'PORT', '8000')}"
     grpc = f"{host}:{_port(given, 'GRPC_PORT', '8001')}"
     load = given.get("LOAD_MODEL", "1")
@@ -250,10 +257,12 @@ def _load_yaml(path: Path) -> dict[str, Any]:
 
 
 def _section(name: str, kind: type[Any], tree: dict[str, Any]) -> Any:
-    for key in tree:
+    own = {item.name for item in fields(kind)}
+    for key, value in tree.items():
         if key not in SECTIONS and key not in FOREIGN_SECTIONS:
             close = difflib.get_close_matches(key, [name], cutoff=0.75)
-            if close:
+            # Another tool's `transforms:` is close too, but holds none of our settings.
+            if close and isinstance(value, dict) and own & value.keys():
                 raise ConfigError(f"configuration: unknown section {key!r}, did you mean {name!r}?")
     given = tree.get(name)
     if given is None:

@@ -137,6 +137,37 @@ def huge_header_jpeg(side: int = 20000) -> bytes:
     return bytes(data)
 
 
+def run_length_bmp(height: int = HEIGHT, width: int = WIDTH) -> bytes:
+    """A black BMP of 8 bits whose rows are runs of one pixel."""
+    rows = (b"\x01\0" * width + b"\0\0") * height + b"\0\x01"
+    start = 14 + 40 + 4 * 256
+    info = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(rows), 0, 0, 256, 0)
+    head = b"BM" + struct.pack("<IHHI", start + len(rows), 0, 0, start)
+    return head + info + bytes(4 * 256) + rows
+
+
+def gif_with_comment(blocks: int) -> bytes:
+    """A GIF whose comment consists of blocks of one byte."""
+    data = saved(Image.fromarray(grey()), "GIF")
+    start = 13 + 3 * (2 << (data[10] & 7))
+    return data[:start] + b"!\xfe" + b"\x01 " * blocks + b"\0" + data[start:]
+
+
+def jpeg_of_scans(scans: int) -> bytes:
+    """A progressive JPEG whose last scan is repeated, `scans` in all."""
+    data = saved(Image.fromarray(grey()), "JPEG", quality=100, progressive=True)
+    last = data[data.rindex(b"\xff\xda") : -2]
+    return data[:-2] + last * (scans - data.count(b"\xff\xda")) + data[-2:]
+
+
+def tiff_of_strips(count: int) -> bytes:
+    """A TIFF that lists `count` strips of one row, all of the same bytes."""
+    strip = struct.pack("<I", 8) * count
+    return tiff(HEIGHT, WIDTH, strip, t258=8, t278=1).replace(
+        struct.pack("<HHII", 273, 4, 1, 8), struct.pack("<HHII", 273, 4, count, 8)
+    )
+
+
 def frames(kind: str) -> bytes:
     """Two different frames or pages in one file."""
     first, second = (Image.fromarray(colours(seed)) for seed in (1, 2))
@@ -225,6 +256,7 @@ GOOD_IMAGES: dict[str, tuple[bytes, Pixels]] = {
         saved(Image.fromarray(grey()), "JPEG", quality=100, progressive=True),
         as_rgb(grey()),
     ),
+    "jpeg-of-100-scans": (jpeg_of_scans(100), as_rgb(grey())),
     "jpeg-cmyk": (
         saved(Image.fromarray(_inks(), "CMYK"), "JPEG", quality=100, subsampling=0),
         _inks_pixels(),
@@ -242,6 +274,14 @@ GOOD_IMAGES: dict[str, tuple[bytes, Pixels]] = {
         as_rgb(wide() >> 8),
     ),
     "tiff-32-bit": (saved(Image.fromarray(wide().astype(np.int32)), "TIFF"), as_rgb(wide() >> 8)),
+    "tiff-16-bit-white-is-zero": (
+        tiff(HEIGHT, WIDTH, wide().astype("<u2").tobytes(), t258=16, t262=0),
+        as_rgb((65535 - wide()) >> 8),
+    ),
+    "tiff-8-bit-white-is-zero": (
+        tiff(HEIGHT, WIDTH, grey().tobytes(), t258=8, t262=0),
+        as_rgb(255 - grey()),
+    ),
     "tiff-premultiplied": (_premultiplied(), as_rgb(grey() // 5 * 5)),
     "bmp": (saved(Image.fromarray(colours()), "BMP"), colours()),
     "gif": (saved(Image.fromarray(grey()), "GIF"), as_rgb(grey())),
@@ -255,8 +295,18 @@ BAD_IMAGES: dict[str, tuple[bytes, type[ServiceError]]] = {
     "html": (b"<!doctype html><img src='slice.png'>", InvalidImage),
     "riff-sound": (b"RIFF\x24\0\0\0WAVEfmt " + bytes(40), InvalidImage),
     "png-signature-alone": (PNG_SIGNATURE, InvalidImage),
-    "png-of-tiny-chunks": (PNG_SIGNATURE + bytes(12) * 20_000, InvalidImage),
-    "jpeg-of-tiny-segments": (b"\xff\xd8" + b"\xff\xfe\x00\x02" * 20_000, InvalidImage),
+    "png-of-tiny-chunks": (
+        png(grey(), extra=chunk(b"teSt", b"") * 120_000),
+        InvalidImage,
+    ),
+    "png-of-tiny-pixel-chunks": (png(grey(), extra=chunk(b"IDAT", b"") * 120_000), InvalidImage),
+    "jpeg-of-tiny-segments": (b"\xff\xd8" + b"\xff\xfe\x00\x02" * 120_000, InvalidImage),
+    "jpeg-of-padding": (b"\xff\xd8" + b"\xff" * 250_000, InvalidImage),
+    "gif-of-tiny-blocks": (gif_with_comment(120_000), InvalidImage),
+    "jpeg-of-scans": (jpeg_of_scans(101), InvalidImage),
+    "jpeg-of-exif": (b"\xff\xd8" + b"\xff\xe1\x00\x08Exif\0\0" * 9, InvalidImage),
+    "tiff-of-strips": (tiff_of_strips(40_000), InvalidImage),
+    "bmp-run-lengths": (run_length_bmp(), InvalidImage),
     "png-truncated": (truncated(png(colours())), InvalidImage),
     "png-without-end": (png(colours())[:-12], InvalidImage),
     "png-broken-checksum": (broken_checksum_png(), InvalidImage),

@@ -25,6 +25,7 @@ from serving.settings import ENVIRONMENT, Settings, read_settings
 from transformer.__main__ import DISCLAIMER, V1_BODY, build_app
 from transformer.prediction import Prediction, output_specs
 from transformer.rest import Rooms, rest_routes
+from transformer.service import V1Predictions
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -118,7 +119,7 @@ def app() -> FastAPI:
     app.include_router(
         rest_routes(Rooms(nothing, nothing, nothing, nothing, nothing, Settings(), nothing))
     )
-    app.include_router(v1_routes(nothing, V1_BODY))
+    app.include_router(v1_routes(nothing, V1_BODY, V1Predictions))
     app.include_router(v2_routes(nothing, nothing))
     add_probes(app, nothing)
     app.add_api_route("/metrics", lambda: None)

@@ -20,7 +20,7 @@ from serving.kserve.lifecycle import Lifecycle, add_probes, run, serve, stop_on_
 from serving.kserve.readiness import TruthfulDataPlane
 from serving.kserve.repository import ClosedRepository
 from serving.kserve.routes import v1_routes, v2_routes
-from serving.kserve.statuses import translate
+from serving.kserve.statuses import SDK_ERRORS, translate
 from serving.listen import bind, require_free
 from serving.logs import configure_logs
 from serving.metrics import expose, watch_process
@@ -31,7 +31,7 @@ from transformer.feedback import FeedbackStore
 from transformer.metrics import TransformerMetrics
 from transformer.pipeline import Pipeline
 from transformer.rest import Rooms, rest_routes
-from transformer.service import ImageModel
+from transformer.service import ImageModel, V1Predictions
 
 DISCLAIMER = "Research use only, not a medical device."
 
@@ -57,6 +57,8 @@ async def transformer(settings: Settings) -> None:
     threads = ThreadPoolExecutor(
         settings.transformer.decode_threads or available_cpus(), thread_name_prefix="decode"
     )
+    # A pool of its own: a volume that hangs must not keep slices from being decoded.
+    storage = ThreadPoolExecutor(2, thread_name_prefix="storage")
     client = PredictorClient(settings, metrics)
     drift = DriftLog(
         process.drift_current_path,
@@ -82,13 +84,13 @@ async def transformer(settings: Settings) -> None:
 
     app = build_app()
     app.include_router(
-        rest_routes(Rooms(pipeline, client, store, metrics, lifecycle, settings, threads))
+        rest_routes(Rooms(pipeline, client, store, metrics, lifecycle, settings, storage))
     )
-    app.include_router(v1_routes(data_plane, V1_BODY))
+    app.include_router(v1_routes(data_plane, V1_BODY, V1Predictions))
     app.include_router(v2_routes(data_plane, repository))
     add_probes(app, accepting)
     expose(app, REGISTRY)
-    install_http_door(app, settings.limits, translate)
+    install_http_door(app, settings.limits, translate, SDK_ERRORS)
     server = grpc_server(
         process.grpc_address, data_plane, repository, data_plane.ready, settings.limits
     )
@@ -98,7 +100,8 @@ async def transformer(settings: Settings) -> None:
     async def close() -> None:
         watching.cancel()
         await client.close()
-        threads.shutdown()
+        for pool in (threads, storage):
+            pool.shutdown(wait=False, cancel_futures=True)
         drift.close(settings.shutdown.grace_s)
 
     await serve(app, listener, server, lifecycle, close)

@@ -1,6 +1,7 @@
 """The way to the predictor: its card over HTTP, rows over gRPC in shared calls."""
 
 import asyncio
+import copy
 import json
 import time
 from collections.abc import Hashable, Sequence
@@ -37,13 +38,15 @@ PASSED_ON = (
     errors.Draining,
     errors.DeadlineExceeded,
 )
-BY_CODE: dict[grpc.StatusCode, type[ServiceError]] = {
-    grpc.StatusCode.UNAVAILABLE: errors.PredictorUnavailable,
-    grpc.StatusCode.DEADLINE_EXCEEDED: errors.DeadlineExceeded,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: errors.Overloaded,
-    grpc.StatusCode.CANCELLED: errors.PredictorUnavailable,
-}
 ABSENT = "the predictor cannot be reached: try again"
+# What gRPC itself says, without a predictor's word.
+BY_CODE: dict[grpc.StatusCode, ServiceError] = {
+    grpc.StatusCode.UNAVAILABLE: errors.PredictorUnavailable(ABSENT),
+    grpc.StatusCode.CANCELLED: errors.PredictorUnavailable(ABSENT),
+    grpc.StatusCode.DEADLINE_EXCEEDED: errors.DeadlineExceeded(
+        "the deadline passed before the predictor answered"
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ class PredictorClient:
             if self._newest is None:
                 raise (
                     errors.ModelNotLoaded("the predictor runs without weights: try again")
-                    if status.device is None and status.model_path
+                    if status.model_path
                     else errors.PredictorUnavailable(ABSENT)
                 )
         return self._newest
@@ -171,18 +174,13 @@ class PredictorClient:
         if kind in PASSED_ON:
             return kind(str(error.details()))
         if kind is None and error.code() in BY_CODE:
-            absent = BY_CODE[error.code()]
             self._status_until = 0.0
-            return absent(
-                "the deadline passed before the predictor answered"
-                if absent is errors.DeadlineExceeded
-                else ABSENT
-            )
+            return copy.copy(BY_CODE[error.code()])
         return errors.InternalError("the predictor refused what this service sent it")
 
     def _answers(self, response: Any) -> list[Answer]:
         if "card" in response.parameters:
-            self._learn(json.loads(response.parameters["card"].string_param))
+            self._learn(orjson.loads(response.parameters["card"].string_param))
         card = self._cards.get(response.model_version)
         if card is None:
             raise errors.PredictorUnavailable("the predictor answered without a card: try again")
@@ -229,8 +227,10 @@ def channel_options(body_bytes: int) -> list[tuple[str, str | int]]:
         ("grpc.max_receive_message_length", body_bytes),
         ("grpc.dns_min_time_between_resolutions_ms", 1000),
         ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.min_reconnect_backoff_ms", 100),
+        # Despite its name the time that a peer has to greet: a throttled one needs more than 100.
+        ("grpc.min_reconnect_backoff_ms", 2000),
         ("grpc.max_reconnect_backoff_ms", 2000),
+        ("grpc.enable_http_proxy", 0),
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 5_000),
     ]

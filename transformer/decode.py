@@ -8,7 +8,7 @@ parser ever sees a client's bytes, and Pillow's global size warning is replaced 
 import io
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from serving.errors import InvalidImage, ServiceError, TooLarge, UnsuitableImage
 from serving.settings import Limits
+from transformer.parts import BoundedReader, require_few_parts
 
 Opener = Callable[[io.BytesIO], ImageFile.ImageFile]
 
@@ -39,10 +40,9 @@ ACCEPTED = ", ".join(FORMATS)
 WIDE_GREY_MODES = ("I;16", "I;16B", "I;16L", "I")
 COLOUR_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 TIFF_TILE_SIDES = (322, 323)
-# A PNG of 16 MiB in the usual chunks of 8 KiB has 2,048; a photograph has some dozens of segments.
-MAX_PARTS = 16_384
-START_OF_SCAN = 0xDA
-BARE_MARKERS = (0x00, 0x01, *range(0xD0, 0xDA), 0xFF)
+TIFF_PHOTOMETRIC = 262
+WHITE_IS_ZERO = 0
+BMP_RUN_LENGTHS = (1, 2)
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,12 @@ def decode(data: bytes, limits: Limits) -> Slice:
             "send a smaller one"
         )
     name = _format(data)
-    _require_few_parts(data, name)
+    require_few_parts(data, name)
     try:
         image = _opened(data, name, limits)
+        image.load()
         if name == "PNG":
             _require_whole_png(data)
-        image.load()
         return _as_slice(image)
     except ServiceError:
         raise
@@ -100,36 +100,9 @@ def _format(data: bytes) -> str:
     raise InvalidImage(f"the file is no image of a known format: send one of {ACCEPTED}")
 
 
-def _require_few_parts(data: bytes, name: str) -> None:
-    """Refuse a file of countless tiny parts, which would keep a parser busy for seconds."""
-    places = {"PNG": _png_chunks, "JPEG": _jpeg_segments}.get(name)
-    if places and any(count >= MAX_PARTS for count, _ in enumerate(places(data))):
-        raise InvalidImage(
-            f"the {name} has more than {MAX_PARTS} parts: write it anew with an image program"
-        )
-
-
-def _png_chunks(data: bytes) -> Iterator[int]:
-    """Where each chunk begins; ends where the data do."""
-    position = 8
-    while position + 12 <= len(data):
-        yield position
-        position += 12 + int.from_bytes(data[position : position + 4], "big")
-
-
-def _jpeg_segments(data: bytes) -> Iterator[int]:
-    """Where each segment before the pixels begins, padding included."""
-    position = 2
-    while position + 4 <= len(data) and data[position + 1] != START_OF_SCAN:
-        yield position
-        bare = data[position] != 0xFF or data[position + 1] in BARE_MARKERS
-        length = 0 if bare else int.from_bytes(data[position + 2 : position + 4], "big")
-        position += 1 if bare else 2 + length
-
-
 def _opened(data: bytes, name: str, limits: Limits) -> ImageFile.ImageFile:
     """The image with its header read, of permitted sides and one frame; no pixel decoded."""
-    image = FORMATS[name][1](io.BytesIO(data))
+    image = FORMATS[name][1](BoundedReader(data))
     sides = [image.width, image.height]
     if min(sides) < limits.min_side_px or max(sides) > limits.max_side_px:
         raise UnsuitableImage(_sides_text(f"{image.width} x {image.height}", limits))
@@ -138,6 +111,9 @@ def _opened(data: bytes, name: str, limits: Limits) -> ImageFile.ImageFile:
         tile = max(int(image.tag_v2.get(tag, 0)) for tag in TIFF_TILE_SIDES)
         if tile > limits.max_side_px:
             raise UnsuitableImage(_sides_text(f"tiles of {tile}", limits))
+    if isinstance(image, BmpImageFile) and image.info["compression"] in BMP_RUN_LENGTHS:
+        # Pillow unpacks these in Python, pixel by pixel: seconds for one file.
+        raise InvalidImage("the BMP is run-length encoded, which is not read: save it uncompressed")
     if getattr(image, "is_animated", False):
         raise UnsuitableImage("the file holds several frames or pages: send one slice at a time")
     return image
@@ -165,7 +141,11 @@ def _as_slice(image: Image.Image) -> Slice:
     # What the sender wrote beside the pixels ends here; so does a palette's transparency.
     image.info.clear()
     if image.mode in WIDE_GREY_MODES:
-        image = _high_byte(image)
+        # Pillow inverts such a TIFF of 8 bits itself, but not one of 16.
+        inverted = (
+            isinstance(image, TiffImageFile) and image.tag_v2.get(TIFF_PHOTOMETRIC) == WHITE_IS_ZERO
+        )
+        image = _high_byte(image, inverted=inverted)
     if image.mode == "La":
         image = image.convert("LA")
     if image.mode not in COLOUR_MODES:
@@ -177,7 +157,7 @@ def _as_slice(image: Image.Image) -> Slice:
     return Slice(image=rgb, height=rgb.height, width=rgb.width)
 
 
-def _high_byte(image: Image.Image) -> Image.Image:
+def _high_byte(image: Image.Image, *, inverted: bool) -> Image.Image:
     """16-bit greys as 8-bit: value >> 8, as Pillow itself reads 16-bit colours."""
     grey = np.asarray(image)
     if grey.min() < 0 or grey.max() > 0xFFFF:
@@ -185,4 +165,6 @@ def _high_byte(image: Image.Image) -> Image.Image:
             "the image's grey values lie outside 0 to 65535, such as Hounsfield units below 0: "
             "apply a CT window and send 8- or 16-bit greys"
         )
+    if inverted:
+        grey = 0xFFFF - grey
     return Image.fromarray((grey >> 8).astype(np.uint8))

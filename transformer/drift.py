@@ -50,20 +50,13 @@ class DriftRow:
         pred_conf: float,
         timestamp: datetime,
     ) -> "DriftRow":
+        measured = {key: val for key, val in vars(statistics).items() if key != "histogram"}
         return cls(
             timestamp=timestamp.astimezone(UTC).isoformat(timespec="milliseconds"),
-            mean=statistics.mean,
-            std=statistics.std,
-            min=statistics.min,
-            max=statistics.max,
-            p01=statistics.p01,
-            p50=statistics.p50,
-            p99=statistics.p99,
-            height=statistics.height,
-            width=statistics.width,
             pred_index=pred_index,
             pred_class=pred_class,
             pred_conf=pred_conf,
+            **measured,
         )
 
 

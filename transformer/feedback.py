@@ -127,7 +127,8 @@ class FeedbackStore:
             with _locked(path.parent) as folder:
                 new = self._store(path, pixels, correction, folder)
         except (OSError, ValueError) as error:
-            logger.exception("feedback could not be stored")
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            logger.error("feedback could not be stored", extra={"reason": reason})
             raise StorageFailed(
                 "the correction could not be stored, the feedback folder is full or not writable: "
                 "send it again later, what comes twice is stored once"

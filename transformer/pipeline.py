@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.card import InputSpec
-from serving.errors import DeadlineExceeded, Overloaded, ServiceError, StaleCard
-from serving.request import current_request
+from serving.errors import Overloaded, ServiceError, StaleCard
+from serving.request import until_deadline
 from serving.settings import Limits
 from transformer.client import Answer, PredictorClient
-from transformer.decode import decode
+from transformer.decode import Slice, decode
 from transformer.drift import DriftLog, DriftRow
 from transformer.metrics import TransformerMetrics
 from transformer.prediction import Prediction, predict_from
@@ -60,17 +60,15 @@ class Pipeline:
         self._clock = clock
         self._rows_inside = 0
 
-    async def predict(self, images: Sequence[bytes]) -> list[Prediction]:
+    async def predict(self, images: Sequence[bytes], place: str = "image[{}]") -> list[Prediction]:
         """One prediction for each image file, in order.
 
         Raises:
-            ServiceError: a bad image fails the call and is named by its index.
+            ServiceError: a bad image fails the call; of several it is named by `place`, which
+                holds its index.
         """
         async with self._admitted(len(images)):
-            return await self._predict(images)
-
-    async def _predict(self, images: Sequence[bytes]) -> list[Prediction]:
-        prepared, answers = await self._infer(images)
+            prepared, answers = await self._infer(images, place)
         predictions = [
             predict_from(answer.logits, answer.card, uuid.uuid4().hex) for answer in answers
         ]
@@ -78,13 +76,21 @@ class Pipeline:
             self._record(item.statistics, prediction)
         return predictions
 
-    async def _infer(self, images: Sequence[bytes]) -> tuple[list[Prepared], list[Answer]]:
+    async def decode(self, data: bytes) -> Slice:
+        """One image file alone, as `predict` would read it."""
+        loop = asyncio.get_running_loop()
+        async with self._admitted(1):
+            return await loop.run_in_executor(self._threads, decode, data, self._limits)
+
+    async def _infer(
+        self, images: Sequence[bytes], place: str
+    ) -> tuple[list[Prepared], list[Answer]]:
         """Prepare as the card says; where the predictor has other weights now, as theirs says."""
         prepared: dict[InputSpec, list[Prepared]] = {}
         for tries in TRIES_OF_CARDS:
             card = await self._client.card()
             if card.input not in prepared:
-                prepared[card.input] = await self._prepare_all(images, card.input)
+                prepared[card.input] = await self._prepare_all(images, card.input, place)
             slices = prepared[card.input]
             for _ in range(tries):
                 try:
@@ -93,14 +99,16 @@ class Pipeline:
                     stale = error
         raise stale
 
-    async def _prepare_all(self, images: Sequence[bytes], spec: InputSpec) -> list[Prepared]:
+    async def _prepare_all(
+        self, images: Sequence[bytes], spec: InputSpec, place: str
+    ) -> list[Prepared]:
         """Decode and resize in the pool, so that the event loop stays free."""
         loop = asyncio.get_running_loop()
         jobs = [loop.run_in_executor(self._threads, self._prepare, data, spec) for data in images]
         prepared: list[Prepared] = []
         for index, outcome in enumerate(await asyncio.gather(*jobs, return_exceptions=True)):
             if isinstance(outcome, ServiceError) and len(images) > 1:
-                raise outcome.at_row(index)
+                raise outcome.at(place.format(index))
             if isinstance(outcome, BaseException):
                 raise outcome
             prepared.append(outcome)
@@ -140,9 +148,7 @@ class Pipeline:
             )
         self._rows_inside += rows
         try:
-            async with asyncio.timeout_at(current_request().deadline):
+            async with until_deadline():
                 yield
-        except TimeoutError as error:
-            raise DeadlineExceeded("the deadline passed before the answer was there") from error
         finally:
             self._rows_inside -= rows

@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, File, Form, Response, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Request, Response, UploadFile
 from pydantic import BaseModel, Field
 
 from serving import errors
 from serving.card import CLASSES
 from serving.doors import Problem, as_service_error, problem
-from serving.errors import TooLarge
-from serving.http_door import problem_responses
+from serving.errors import FieldError, InvalidField, TooLarge
 from serving.kserve.lifecycle import Lifecycle
+from serving.openapi import problem_responses
+from serving.request import until_deadline
 from serving.settings import Settings
 from transformer.client import PredictorClient
-from transformer.decode import decode
 from transformer.feedback import Correction, FeedbackStore
 from transformer.metrics import TransformerMetrics
 from transformer.pipeline import Pipeline
@@ -33,7 +33,16 @@ PREDICT_ERRORS = (
     errors.PredictorUnavailable,
     errors.DeadlineExceeded,
 )
-FEEDBACK_ERRORS = (*PREDICT_ERRORS, errors.ContradictoryFeedback, errors.StorageFailed)
+FEEDBACK_ERRORS = (
+    errors.InvalidField,
+    errors.InvalidImage,
+    errors.UnsuitableImage,
+    errors.ContradictoryFeedback,
+    errors.TooLarge,
+    errors.Overloaded,
+    errors.StorageFailed,
+    errors.DeadlineExceeded,
+)
 
 
 class Health(BaseModel):
@@ -64,7 +73,7 @@ class Rooms:
     metrics: TransformerMetrics
     lifecycle: Lifecycle
     settings: Settings
-    threads: ThreadPoolExecutor
+    storage: ThreadPoolExecutor
 
 
 def rest_routes(rooms: Rooms) -> APIRouter:
@@ -77,6 +86,7 @@ def rest_routes(rooms: Rooms) -> APIRouter:
         tags=["classify"],
         response_model=Prediction,
         responses=problem_responses(*PREDICT_ERRORS),
+        dependencies=[Depends(require_one_file)],
         summary="Classify one slice",
     )
     async def predict(file: Annotated[UploadFile, File(description=IMAGE)]) -> Response:
@@ -87,7 +97,7 @@ def rest_routes(rooms: Rooms) -> APIRouter:
         "/predict/batch",
         tags=["classify"],
         response_model=list[Prediction | Problem],
-        responses=problem_responses(errors.InvalidField, errors.TooLarge),
+        responses=problem_responses(errors.InvalidField, errors.TooLarge, errors.DeadlineExceeded),
         summary="Classify several slices; a bad file gets a problem in its place",
     )
     async def predict_batch(
@@ -112,6 +122,7 @@ def rest_routes(rooms: Rooms) -> APIRouter:
         tags=["classify"],
         response_model=FeedbackSaved,
         responses=problem_responses(*FEEDBACK_ERRORS),
+        dependencies=[Depends(require_one_file)],
         summary="Confirm or correct a prediction",
     )
     async def feedback(
@@ -125,9 +136,12 @@ def rest_routes(rooms: Rooms) -> APIRouter:
         correction = Correction.of(
             predicted_class, is_correct, correct_class, prediction_id, comment, limits
         )
-        data = await read(file)
-        ct_slice = await in_thread(decode, data, limits)
-        saved = await in_thread(rooms.store.save, ct_slice.image, correction)
+        ct_slice = await rooms.pipeline.decode(await read(file))
+        loop = asyncio.get_running_loop()
+        async with until_deadline():
+            saved = await loop.run_in_executor(
+                rooms.storage, rooms.store.save, ct_slice.image, correction
+            )
         if saved.new:
             agreement = "correct" if is_correct else "wrong"
             rooms.metrics.feedback.labels(saved.label, agreement).inc()
@@ -163,11 +177,18 @@ def rest_routes(rooms: Rooms) -> APIRouter:
             )
         return await file.read()
 
-    async def in_thread(function: Any, *arguments: Any) -> Any:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(rooms.threads, function, *arguments)
-
     return router
+
+
+async def require_one_file(request: Request) -> None:
+    """Refuse a form with several files where one is asked for: none is dropped without a word.
+
+    Raises:
+        InvalidField: there is more than one `file`.
+    """
+    if len((await request.form()).getlist("file")) > 1:
+        what = "expected one file: send several to /predict/batch as `files`"
+        raise InvalidField(f"file: {what}", fields=(FieldError("file", what),))
 
 
 def as_json(content: Any) -> Response:

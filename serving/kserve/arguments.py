@@ -28,13 +28,10 @@ def with_arguments(environment: Mapping[str, str], arguments: Sequence[str]) -> 
     if given.grpc_port:
         found["GRPC_ADDRESS"] = f"0.0.0.0:{given.grpc_port}"
     if given.predictor_host:
-        target, has_port = _target(given.predictor_host)
+        target = given.predictor_host
+        has_port = ":" in target.removeprefix("dns:///")
         found["PREDICTOR_GRPC_ADDRESS"] = target if has_port else f"{target}:8081"
         # A plain Service listens on 80 for REST; set the variable where it is headless.
         name = given.predictor_host.removeprefix("dns:///").partition(":")[0]
         found.setdefault("PREDICTOR_HTTP_ADDRESS", f"{name}:80")
     return found
-
-
-def _target(host: str) -> tuple[str, bool]:
-    return host, ":" in host.removeprefix("dns:///")

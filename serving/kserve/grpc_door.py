@@ -49,9 +49,7 @@ class GrpcDoor(AsyncServerInterceptor):
         given = dict(context.invocation_metadata() or ()).get(REQUEST_ID)
         identity = request_id(given if isinstance(given, str) else None)
         remaining = context.time_remaining()
-        seconds = self._request_timeout_s
-        if remaining is not None:
-            seconds = min(remaining, seconds)
+        seconds = self._request_timeout_s if remaining is None else remaining
         CURRENT.set(Request(identity, asyncio.get_running_loop().time() + seconds))
         try:
             answer = method(request_or_iterator, context)

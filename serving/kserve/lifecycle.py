@@ -12,8 +12,9 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import uvicorn
 import uvloop
@@ -22,7 +23,7 @@ from grpc import aio
 from starlette.types import ASGIApp
 
 from serving import errors
-from serving.http_door import problem_responses
+from serving.openapi import problem_responses
 from serving.settings import Shutdown
 
 logger = logging.getLogger(__name__)
@@ -98,14 +99,10 @@ def add_probes(app: FastAPI, ready: Callable[[], Awaitable[bool]]) -> None:
         return {"status": "ready"}
 
 
-def run(main: Callable[[], Awaitable[None]]) -> None:
+def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run a service's main coroutine on uvloop."""
-
-    async def start() -> None:
-        await main()
-
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(start())
+        runner.run(main())
 
 
 def stop_on_signals(lifecycle: Lifecycle, exit_with_stdin: bool) -> None:

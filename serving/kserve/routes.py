@@ -18,12 +18,13 @@ from kserve.protocol.rest.v2_datamodels import (
     ServerReadyResponse,
 )
 from kserve.protocol.rest.v2_endpoints import V2Endpoints
+from pydantic import BaseModel
 
 from serving import errors
-from serving.http_door import problem_responses
 from serving.kserve.readiness import TruthfulDataPlane
 from serving.kserve.repository import ClosedRepository
 from serving.kserve.v2_body import HEADER, V2Request, V2Response, read_v2, write_v2
+from serving.openapi import problem_responses
 
 READY = "Whether a prediction would succeed now"
 INFER_ERRORS = (
@@ -39,8 +40,10 @@ INFER_ERRORS = (
 )
 
 
-def v1_routes(data_plane: TruthfulDataPlane, example: dict[str, Any]) -> APIRouter:
-    """`/v1/models…`; `example` is the OpenAPI body of `:predict`."""
+def v1_routes(
+    data_plane: TruthfulDataPlane, body: dict[str, Any], answer: type[BaseModel]
+) -> APIRouter:
+    """`/v1/models…`; `body` and `answer` are what OpenAPI shows of `:predict`."""
     endpoints = V1Endpoints(data_plane)
     router = APIRouter(prefix="/v1", tags=["V1"])
     router.add_api_route("/models", endpoints.models, summary="Names of the models")
@@ -54,11 +57,11 @@ def v1_routes(data_plane: TruthfulDataPlane, example: dict[str, Any]) -> APIRout
     async def predict(model_name: str, request: Request) -> Response:
         await data_plane.get_model(model_name)
         try:
-            body = orjson.loads(await request.body())
+            parsed = orjson.loads(await request.body())
         except orjson.JSONDecodeError as error:
             raise errors.InvalidRequest("the body is no valid JSON: see /docs") from error
-        answer, _ = await data_plane.infer(model_name, body, dict(request.headers))
-        return Response(orjson.dumps(answer), media_type="application/json")
+        found, _ = await data_plane.infer(model_name, parsed, dict(request.headers))
+        return Response(orjson.dumps(found), media_type="application/json")
 
     router.add_api_route(
         "/models/{model_name}:predict",
@@ -66,8 +69,8 @@ def v1_routes(data_plane: TruthfulDataPlane, example: dict[str, Any]) -> APIRout
         methods=["POST"],
         response_model=None,
         summary="Classify images (V1)",
-        openapi_extra=example,
-        responses=problem_responses(*INFER_ERRORS),
+        openapi_extra=body,
+        responses={200: {"model": answer}, **problem_responses(*INFER_ERRORS)},
     )
     return router
 

@@ -17,6 +17,16 @@ from kserve.errors import (
 from serving import errors
 from serving.errors import ServiceError
 
+SDK_ERRORS: tuple[type[Exception], ...] = (
+    InvalidInput,
+    UnsupportedProtocol,
+    ModelNotFound,
+    ModelNotReady,
+    ServerNotReady,
+    ServerNotLive,
+    NotImplementedError,
+)
+
 
 def translate(error: Exception) -> ServiceError | None:
     """Our error for one of the SDK's, or None for any other exception."""

@@ -98,8 +98,8 @@ def test_a_bad_image_among_good_ones_is_named_by_its_index(
     problem = assert_problem(
         rest.post("/v1/models/ctscan:predict", json={"instances": instances}), 400
     )
-    assert "row 2" in problem["detail"]
-    assert "row 2" in str(refusal(channel, image_request(files)).details())
+    assert "[2]" in problem["detail"]
+    assert "[2]" in str(refusal(channel, image_request(files)).details())
 
 
 # Names and forms

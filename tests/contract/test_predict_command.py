@@ -85,7 +85,10 @@ def test_nobody_at_the_address(folder: Path) -> None:
 
 def test_a_pair_of_its_own_is_started_and_stopped(tmp_path: Path, folder: Path) -> None:
     weights, card = write_weights(tmp_path / "models")
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
     environment = {
+        "TMPDIR": str(temporary),
         "CONFIG_PATH": str(write_config(tmp_path / "config.yaml")),
         "MODEL_PATH": str(weights),
         "FEEDBACK_DIR": str(tmp_path / "feedback"),
@@ -96,6 +99,10 @@ def test_a_pair_of_its_own_is_started_and_stopped(tmp_path: Path, folder: Path) 
     assert done.returncode == 0, done.stderr
     assert {row["model.version"] for row in json.loads(done.stdout)} == {card.version}
     assert '"message"' not in done.stderr
+    # They may be those of a service beside it.
+    assert not (tmp_path / "drift.csv").exists()
+    assert not (tmp_path / "feedback").exists()
+    assert [path.name for path in temporary.iterdir()] == []
     assert not [
         process
         for process in psutil.process_iter(["environ"])

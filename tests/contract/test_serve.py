@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import grpc
 import httpx
 import psutil
 import pytest
@@ -150,9 +151,44 @@ def test_sigterm_while_starting_ends_both(tmp_path: Path) -> None:
     assert_gone(children)
 
 
+def free_ports(host: str) -> list[str]:
+    """Two ports that were free a moment ago."""
+    with (
+        socket.create_server((host, 0), family=socket.AF_INET6) as one,
+        socket.create_server((host, 0), family=socket.AF_INET6) as other,
+    ):
+        return [str(it.getsockname()[1]) for it in (one, other)]
+
+
+def test_both_doors_are_served_over_ipv6(tmp_path: Path) -> None:
+    try:
+        http, grpc_port = free_ports("::1")
+    except OSError as error:
+        pytest.skip(f"this machine has no IPv6 loopback: {error}")
+    # An empty address counts as none, so that HOST is what says where.
+    own = {"HOST": "::1", "PORT": http, "GRPC_PORT": grpc_port}
+    served = Served(tmp_path, LOAD_MODEL="0", HTTP_ADDRESS="", GRPC_ADDRESS="", **own)
+    served.start()
+    try:
+        served.wait_welcome()
+        assert f"http://[::1]:{http}/predict" in served.text()
+        # What it waits for: the predictor's own words have arrived.
+        health = httpx.get(f"http://[::1]:{http}/health").json()
+        assert (health["model_loaded"], health["model_path"]) == (
+            False,
+            served.environment["MODEL_PATH"],
+        )
+        with grpc.insecure_channel(f"[::1]:{grpc_port}") as channel:
+            grpc.channel_ready_future(channel).result(READY_S)
+        assert served.stop() == 0
+    finally:
+        if served.running:
+            served.kill()
+
+
 @pytest.mark.parametrize("victim", ["predictor", "transformer"])
 def test_when_one_service_dies_the_other_is_not_left_behind(tmp_path: Path, victim: str) -> None:
-    # Without weights it waits for HTTP alone, which the predictor's end does not prevent.
+    # Without weights: killed before it is up, or when it says that it serves.
     served = Served(tmp_path, LOAD_MODEL="0")
     served.start()
     children = served.wait_children()
@@ -209,6 +245,24 @@ def test_an_invalid_configuration_is_one_line(tmp_path: Path, text: str, said: s
     assert status == 1
     assert len(lines) == 1
     assert said in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HTTP_ADDRESS", "127.0.0.1:0"),
+        ("HTTP_ADDRESS", "unix:/nowhere/http.sock"),
+        ("HTTP_ADDRESS", "unix:8000"),
+    ],
+)
+def test_an_address_that_nobody_could_be_told_is_one_line(
+    tmp_path: Path, name: str, value: str
+) -> None:
+    status, lines = run_serve(Served(tmp_path, **{name: value}))
+    assert status == 1
+    assert lines == [
+        f"ctscan: the REST address is {value!r}: serve needs host:port with a port above 0"
+    ]
 
 
 def test_a_missing_configuration_is_one_line(tmp_path: Path) -> None:

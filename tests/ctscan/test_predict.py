@@ -189,7 +189,7 @@ def test_an_interrupt_is_no_traceback(file: Path, monkeypatch: pytest.MonkeyPatc
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ctscan.__main__.predict_files", interrupted)
+    monkeypatch.setattr("ctscan.command.predict_files", interrupted)
     with pytest.raises(SystemExit) as ended:
         main(["predict", str(file)])
     assert ended.value.code == 130

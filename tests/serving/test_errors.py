@@ -23,16 +23,16 @@ def test_the_tree_in_the_text_names_every_error() -> None:
 
 
 def test_an_error_names_its_row() -> None:
-    error = errors.InvalidImage("is no image", retry_after_s=3.0).at_row(7)
+    error = errors.InvalidImage("is no image", retry_after_s=3.0).at("image[7]")
     assert type(error) is errors.InvalidImage
-    assert error.detail == str(error) == "row 7: is no image"
-    assert error.fields == (FieldError("[7]", "is no image"),)
+    assert error.detail == str(error) == "image[7]: is no image"
+    assert error.fields == (FieldError("image[7]", "is no image"),)
     assert error.retry_after_s == 3.0
 
 
 def test_fields_that_are_known_are_kept_when_a_row_is_named() -> None:
     fields = (FieldError("instances[7].b64", "no base64"),)
-    assert errors.InvalidField("wrong", fields=fields).at_row(7).fields == fields
+    assert errors.InvalidField("wrong", fields=fields).at("image[7]").fields == fields
 
 
 @pytest.mark.parametrize(

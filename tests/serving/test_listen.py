@@ -69,7 +69,13 @@ def test_an_address_is_host_and_port(address: str, expected: tuple[str, int]) ->
     assert split_address(address) == expected
 
 
-@pytest.mark.parametrize("address", ["8000", ":8000", "host", "host:", "host:http", "host:99999"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("8000", ":8000", "host", "host:", "host:http", "host:99999"),
+        *("::1:8000", "::1", "[::1]", "[::1:8000", "[]:8000"),
+    ],
+)
 def test_an_address_without_host_or_port_is_refused(address: str) -> None:
     with pytest.raises(ConfigError, match="expected host:port or unix:/path"):
         bind(address)

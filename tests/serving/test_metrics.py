@@ -1,12 +1,13 @@
 import httpx
 import pytest
 from fastapi import FastAPI
+from kserve.errors import ModelNotFound
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from serving import errors
 from serving.http_door import install_http_door
-from serving.kserve.statuses import translate
+from serving.kserve.statuses import SDK_ERRORS, translate
 from serving.metrics import SECONDS, BatchMetrics, Stages, expose, watch_process
 from serving.settings import Limits
 
@@ -75,7 +76,7 @@ async def test_http_metrics_have_the_names_and_labels_of_the_old_script() -> Non
         return name
 
     expose(app, registry)
-    install_http_door(app, Limits(), translate)
+    install_http_door(app, Limits(), translate, SDK_ERRORS)
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         await client.post("/predict")
@@ -105,9 +106,26 @@ async def test_a_body_that_is_refused_for_its_size_is_counted_too() -> None:
     async def predict(body: dict[str, str]) -> None: ...
 
     expose(app, registry)
-    install_http_door(app, Limits(body_bytes=10), translate)
+    install_http_door(app, Limits(body_bytes=10), translate, SDK_ERRORS)
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         assert (await client.post("/predict", json={"a": "much too long"})).status_code == 413
     labels = {"handler": "/predict", "method": "POST", "status": "4xx"}
+    assert registry.get_sample_value("http_requests_total", labels) == 1
+
+
+async def test_an_unknown_model_is_counted_as_the_clients_mistake() -> None:
+    registry = CollectorRegistry()
+    app = FastAPI()
+
+    @app.get("/v2/models/{name}")
+    async def model(name: str) -> None:
+        raise ModelNotFound(name)
+
+    expose(app, registry)
+    install_http_door(app, Limits(), translate, SDK_ERRORS)
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        assert (await client.get("/v2/models/none")).status_code == 404
+    labels = {"handler": "/v2/models/{name}", "method": "GET", "status": "4xx"}
     assert registry.get_sample_value("http_requests_total", labels) == 1

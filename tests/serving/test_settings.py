@@ -174,7 +174,8 @@ def test_a_section_is_read_over_its_defaults(write: Write) -> None:
     ("text", "parts"),
     [
         ("limit: {rows: 3}", ["limit", "did you mean 'limits'"]),
-        ("predicter: {}", ["predicter", "did you mean 'predictor'"]),
+        ("predicter: {device: cpu}", ["predicter", "did you mean 'predictor'"]),
+        ("transform: {decode_threads: 2}", ["transform", "did you mean 'transformer'"]),
         ("limits: {row: 3}", ["limits.row", "Did you mean: 'rows'"]),
         ("limits: {rows: many}", ["limits.rows", "many"]),
         ("limits: {rows: 1.5}", ["limits.rows", "1.5"]),
@@ -230,6 +231,46 @@ def test_sections_of_other_tools_are_let_be(write: Write) -> None:
         )
     )
     assert settings.model is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "transform: {resize: 256, flip: true}",
+        "transforms: [resize, flip]",
+        "predict: {output_dir: out}",
+        "prediction: null",
+        "optimizer: {lr: 0.1}",
+        "callbacks: {early_stopping: {patience: 3}}",
+        "limit: 5",
+    ],
+)
+def test_a_section_with_none_of_our_settings_is_no_misspelt_one(write: Write, text: str) -> None:
+    assert read_settings(write(text)) == read_settings(write(""))
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("limits: {rows: 8}", 8),
+        ("limits: {rows: 8}\ntransformer: {max_call_rows: 16}", 8),
+        ("limits: {rows: 8}\ntransformer: {max_call_rows: 4}", 4),
+        ("", 32),
+    ],
+)
+def test_no_call_has_more_rows_than_the_predictor_accepts(
+    write: Write, text: str, rows: int
+) -> None:
+    assert read_settings(write(text)).transformer.max_call_rows == rows
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("::1", "[::1]"), ("::", "[::]"), ("[::1]", "[::1]"), ("localhost", "localhost")],
+)
+def test_an_ipv6_host_is_put_in_brackets(write: Write, host: str, expected: str) -> None:
+    process = read_settings(write("") | {"HOST": host, "PORT": "1", "GRPC_PORT": "2"}).process
+    assert (process.http_address, process.grpc_address) == (f"{expected}:1", f"{expected}:2")
 
 
 def test_the_old_scripts_model_section_is_handed_on_with_the_image_size(write: Write) -> None:

@@ -182,7 +182,7 @@ Code = grpc.StatusCode
         (Code.FAILED_PRECONDITION, "StaleCard", errors.StaleCard, "in its words"),
         (Code.UNAVAILABLE, None, errors.PredictorUnavailable, "cannot be reached"),
         (Code.DEADLINE_EXCEEDED, None, errors.DeadlineExceeded, "deadline passed"),
-        (Code.RESOURCE_EXHAUSTED, None, errors.Overloaded, None),
+        (Code.RESOURCE_EXHAUSTED, None, errors.InternalError, "refused"),
         (Code.CANCELLED, None, errors.PredictorUnavailable, "cannot be reached"),
         # What our own client did not write is our own defect, and no library's text is passed on.
         (Code.INVALID_ARGUMENT, "InvalidTensor", errors.InternalError, "refused"),

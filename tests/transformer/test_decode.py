@@ -120,12 +120,41 @@ def test_threads_decode_side_by_side() -> None:
         np.testing.assert_array_equal(np.asarray(ct_slice.image), GOOD_IMAGES[name][1])
 
 
-@pytest.mark.parametrize("name", ["png-of-tiny-chunks", "jpeg-of-tiny-segments"])
-def test_countless_tiny_parts_are_refused_before_a_parser_sees_them(
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("png-of-tiny-chunks", "200000 parts"),
+        ("png-of-tiny-pixel-chunks", "200000 parts"),
+        ("jpeg-of-tiny-segments", "200000 parts"),
+        ("jpeg-of-padding", "200000 parts"),
+        ("gif-of-tiny-blocks", "200000 parts"),
+        ("jpeg-of-scans", "100 scans"),
+        ("jpeg-of-exif", "8 pieces of EXIF"),
+        ("tiff-of-strips", "32768 numbers"),
+    ],
+)
+def test_countless_tiny_parts_are_refused_as_such(name: str, what: str) -> None:
+    with pytest.raises(InvalidImage, match=f"more than {what}"):
+        decode(BAD_IMAGES[name][0], LIMITS)
+
+
+@pytest.mark.parametrize("name", ["jpeg-of-scans", "jpeg-of-exif", "tiff-of-strips"])
+def test_parts_handled_without_a_read_are_counted_before_a_parser_sees_them(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parsed: list[str] = []
-    monkeypatch.setattr("transformer.decode._opened", lambda *_: parsed.append(name))
-    with pytest.raises(InvalidImage, match="parts"):
+    monkeypatch.setattr("transformer.decode._opened", lambda *_: pytest.fail("parsed"))
+    with pytest.raises(InvalidImage, match="more than"):
         decode(BAD_IMAGES[name][0], LIMITS)
-    assert not parsed
+
+
+def test_run_lengths_are_refused_before_they_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda _: pytest.fail("decoded"))
+    with pytest.raises(InvalidImage, match="run-length"):
+        decode(BAD_IMAGES["bmp-run-lengths"][0], LIMITS)
+
+
+def test_a_gif_of_full_blocks_is_read_at_the_byte_limit() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (3400, 3400)).astype(np.uint8)
+    data = saved(Image.fromarray(pixels), "GIF")
+    assert 15 * 2**20 < len(data) < LIMITS.file_bytes
+    assert decode(data, LIMITS).width == 3400

@@ -105,7 +105,7 @@ async def test_a_bad_image_fails_the_call_and_is_named_by_its_index(
 ) -> None:
     drift = FakeDrift()
     files = [*FILES[:index], data, *FILES[index + 1 :]]
-    with request(), pytest.raises(kind, match=f"^row {index}: "):
+    with request(), pytest.raises(kind, match=rf"^image\[{index}\]: "):
         await pipeline(FakeClient(), threads, drift).predict(files)
     assert drift.rows == []
 
@@ -113,7 +113,7 @@ async def test_a_bad_image_fails_the_call_and_is_named_by_its_index(
 async def test_a_bad_image_alone_has_no_index(threads: ThreadPoolExecutor) -> None:
     with request(), pytest.raises(InvalidImage) as failed:
         await pipeline(FakeClient(), threads).predict([b"text"])
-    assert "row" not in str(failed.value)
+    assert "image[" not in str(failed.value)
 
 
 async def test_each_prediction_is_a_drift_row(threads: ThreadPoolExecutor) -> None:

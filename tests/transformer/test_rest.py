@@ -1,5 +1,6 @@
 import asyncio
 import io
+import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -15,11 +16,12 @@ from serving.card import CLASSES, Card, InputSpec
 from serving.errors import InvalidImage
 from serving.http_door import install_http_door
 from serving.kserve.lifecycle import Lifecycle
-from serving.kserve.statuses import translate
+from serving.kserve.statuses import SDK_ERRORS, translate
 from serving.settings import Limits, Process, Settings, Shutdown
 from tests.images import BAD_IMAGES, grey, png
 from tests.transformer.rooms import metrics
 from transformer.client import PredictorClient, Status
+from transformer.decode import Slice, decode
 from transformer.feedback import FeedbackStore
 from transformer.metrics import TransformerMetrics
 from transformer.pipeline import Pipeline
@@ -39,6 +41,9 @@ class FakePipeline:
         if images[0] == b"bad":
             raise InvalidImage("no image")
         return [predict_from(np.array([9, 0, 0, 0], np.float32), CARD, "id") for _ in images]
+
+    async def decode(self, data: bytes) -> Slice:
+        return decode(data, Limits())
 
 
 class FakeClient:
@@ -68,7 +73,7 @@ class House:
             threads,
         )
         self.app.include_router(rest_routes(rooms))
-        install_http_door(self.app, limits, translate)
+        install_http_door(self.app, limits, translate, SDK_ERRORS)
 
     def count(self, name: str, **labels: str) -> float:
         for family in (self.metrics.feedback, self.metrics.prediction_error):
@@ -202,3 +207,24 @@ async def test_files_of_a_batch_are_predicted_at_the_same_time(
     monkeypatch.setattr(FakePipeline, "predict", predict)
     answer = await rest.post("/predict/batch", files=[("files", io.BytesIO(IMAGE))] * 3)
     assert [item["prediction_id"] for item in answer.json()] == ["id"] * 3
+
+
+@pytest.mark.parametrize("path", ["/predict", "/feedback"])
+async def test_two_files_where_one_is_asked_for_are_refused(
+    rest: httpx.AsyncClient, path: str
+) -> None:
+    files = [("file", io.BytesIO(IMAGE)), ("file", io.BytesIO(IMAGE))]
+    answer = await rest.post(path, files=files, data=form())
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["field"] == "file"
+
+
+async def test_a_store_that_hangs_is_left_at_the_deadline(
+    rest: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hanging = threading.Event()
+    monkeypatch.setattr(FeedbackStore, "save", lambda *_: hanging.wait(30))
+    headers = {"X-Request-Timeout-Ms": "100"}
+    answer = await rest.post("/feedback", files={"file": IMAGE}, data=form(), headers=headers)
+    hanging.set()
+    assert answer.status_code == 504

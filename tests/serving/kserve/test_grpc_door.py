@@ -102,8 +102,8 @@ async def test_a_request_without_an_id_gets_one(stub: Any, model: Toy) -> None:
     assert dict(await call.trailing_metadata())["x-request-id"] == model.requests[0].id != ""
 
 
-@pytest.mark.parametrize(("timeout", "seconds"), [(None, 20.0), (8.0, 8.0), (500.0, 20.0)])
-async def test_the_deadline_is_that_of_the_call_at_most_the_limit(
+@pytest.mark.parametrize(("timeout", "seconds"), [(None, 20.0), (8.0, 8.0), (500.0, 500.0)])
+async def test_the_deadline_is_that_of_the_call_or_of_the_limits(
     stub: Any, model: Toy, timeout: float | None, seconds: float
 ) -> None:
     began = asyncio.get_running_loop().time()

@@ -25,7 +25,7 @@ from serving.kserve.grpc_server import grpc_server
 from serving.kserve.lifecycle import Lifecycle, add_probes, run, serve, stop_on_signals
 from serving.kserve.repository import ClosedRepository
 from serving.kserve.routes import v2_routes
-from serving.kserve.statuses import translate
+from serving.kserve.statuses import SDK_ERRORS, translate
 from serving.listen import bind
 from serving.settings import Limits, Shutdown
 from tests.serving.kserve.toy import Toy, data_plane
@@ -54,7 +54,7 @@ class Service:
         app = FastAPI()
         app.include_router(v2_routes(plane, closed))
         add_probes(app, self.ready)
-        install_http_door(app, Limits(), translate)
+        install_http_door(app, Limits(), translate, SDK_ERRORS)
         server = grpc_server(self._grpc, plane, closed, plane.ready, Limits())
         await serve(app, bind(f"unix:{self._http}"), server, self.lifecycle, self.close)
         self.happened.append("ended")

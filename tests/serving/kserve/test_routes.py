@@ -14,8 +14,8 @@ from serving import errors
 from serving.http_door import install_http_door
 from serving.kserve.repository import ClosedRepository
 from serving.kserve.routes import v1_routes, v2_routes
-from serving.kserve.statuses import translate
-from serving.kserve.v2_body import HEADER
+from serving.kserve.statuses import SDK_ERRORS, translate
+from serving.kserve.v2_body import HEADER, V2Response
 from serving.settings import Limits
 from tests.serving.kserve.toy import Toy, data_plane
 
@@ -27,9 +27,9 @@ BODY = {"inputs": [{"name": "values", "datatype": "UINT8", "shape": [2], "data":
 def build(model: Toy) -> FastAPI:
     plane = data_plane(model)
     app = FastAPI()
-    app.include_router(v1_routes(plane, EXAMPLE))
+    app.include_router(v1_routes(plane, EXAMPLE, V2Response))
     app.include_router(v2_routes(plane, ClosedRepository(plane.model_registry)))
-    install_http_door(app, Limits(), translate)
+    install_http_door(app, Limits(), translate, SDK_ERRORS)
     return app
 
 
