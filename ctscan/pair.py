@@ -32,8 +32,7 @@ class Pair:
     """
 
     def __init__(self, environment: Mapping[str, str], http_address: str) -> None:
-        host, port = split_address(http_address)
-        self.url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
+        self.url = f"http://{reachable(http_address)}"
         self._environment = environment
         self._folder = Path(tempfile.mkdtemp(prefix="ctscan-"))
         self.predictor_http = f"unix:{self._folder / 'http.sock'}"
@@ -66,8 +65,8 @@ class Pair:
         for child in self.children.values():
             child.show_log()
 
-    def wait_until(self, path: str, go_on: Callable[[], bool]) -> bool:
-        """Poll `path` until it answers 200; False as soon as `go_on` says so.
+    def wait_until(self, up: Callable[[httpx.Client], bool], go_on: Callable[[], bool]) -> bool:
+        """Poll until the pair is `up`; False as soon as `go_on` says so.
 
         Raises:
             StartFailed: a process ended first; the text is what it said.
@@ -77,7 +76,7 @@ class Pair:
                 if (name := self.ended()) is not None:
                     raise StartFailed(self.children[name].last_words())
                 try:
-                    if client.get(path).status_code == 200:
+                    if up(client):
                         return True
                 except httpx.HTTPError:
                     pass
@@ -94,3 +93,21 @@ class Pair:
     def _start(self, module: str, **addresses: str) -> None:
         environment = {**THREADS_SLEEP, **self._environment, **addresses, "EXIT_WITH_STDIN": "1"}
         self.children[module] = Child(module, environment)
+
+
+def reachable(address: str) -> str:
+    """Where a client on this machine finds a service that listens on `host:port`."""
+    host, port = split_address(address)
+    own = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{own}]:{port}" if ":" in own else f"{own}:{port}"
+
+
+def ready(client: httpx.Client) -> bool:
+    """Whether a prediction would succeed."""
+    return client.get("/v2/health/ready").status_code == 200
+
+
+def listening(client: httpx.Client) -> bool:
+    """Whether both services answer over HTTP: the model path is the predictor's own word."""
+    answer = client.get("/health")
+    return answer.status_code == 200 and answer.json()["model_path"] is not None

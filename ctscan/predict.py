@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from ctscan.pair import Pair
+from ctscan.pair import Pair, ready
 from serving.listen import bind
 from serving.settings import ConfigError, read_settings
 
@@ -66,11 +67,20 @@ def service(url: str | None, environment: Mapping[str, str]) -> Iterator[str]:
         yield url.rstrip("/")
         return
     http, grpc = free_address(), free_address()
-    own = {**environment, "HTTP_ADDRESS": http, "GRPC_ADDRESS": grpc, "LOAD_MODEL": "1"}
-    read_settings(own)
-    with Pair(own, http) as pair:
-        pair.wait_until("/v2/health/ready", lambda: True)
-        yield pair.url
+    # A service beside this one may be writing where the environment says.
+    with tempfile.TemporaryDirectory(prefix="ctscan-") as folder:
+        own = {
+            **environment,
+            "HTTP_ADDRESS": http,
+            "GRPC_ADDRESS": grpc,
+            "LOAD_MODEL": "1",
+            "FEEDBACK_DIR": f"{folder}/feedback",
+            "DRIFT_CURRENT_PATH": f"{folder}/drift.csv",
+        }
+        read_settings(own)
+        with Pair(own, http) as pair:
+            pair.wait_until(ready, lambda: True)
+            yield pair.url
 
 
 def free_address() -> str:

@@ -5,9 +5,9 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-from ctscan.pair import POLL_S, Pair
-from serving.listen import require_free
-from serving.settings import read_settings
+from ctscan.pair import POLL_S, Pair, listening, ready
+from serving.listen import require_free, split_address
+from serving.settings import ConfigError, read_settings
 
 EXAMPLE = Path("docs/slice.png")
 
@@ -21,14 +21,15 @@ def serve(environment: Mapping[str, str]) -> int | str:
     """
     settings = read_settings(environment)
     process = settings.process
+    require_port(process.http_address)
     for address in (process.http_address, process.grpc_address):
         require_free(address)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    path = "/v2/health/ready" if process.load_model else "/livez"
+    up = ready if process.load_model else listening
     with Pair(environment, process.http_address) as pair:
-        if pair.wait_until(path, lambda: not stop.is_set()):
+        if pair.wait_until(up, lambda: not stop.is_set()):
             print(welcome(pair, process.grpc_address, process.load_model), flush=True)
         pair.show_logs()
         while not stop.wait(POLL_S):
@@ -36,6 +37,18 @@ def serve(environment: Mapping[str, str]) -> int | str:
                 status = pair.children[name].process.returncode
                 return f"ctscan: the {name} ended with status {status}"
     return 0
+
+
+def require_port(address: str) -> None:
+    """Refuse a REST address that the welcome could not tell anybody.
+
+    Raises:
+        ConfigError: it is a Unix socket, or the system would choose the port.
+    """
+    if address.startswith("unix:") or split_address(address)[1] == 0:
+        raise ConfigError(
+            f"the REST address is {address!r}: serve needs host:port with a port above 0"
+        )
 
 
 def welcome(pair: Pair, grpc_address: str, loaded: bool) -> str:

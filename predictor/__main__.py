@@ -23,7 +23,7 @@ from serving.kserve.lifecycle import Lifecycle, add_probes, run, serve, stop_on_
 from serving.kserve.readiness import TruthfulDataPlane
 from serving.kserve.repository import ClosedRepository
 from serving.kserve.routes import v2_routes
-from serving.kserve.statuses import translate
+from serving.kserve.statuses import SDK_ERRORS, translate
 from serving.listen import bind, require_free
 from serving.logs import configure_logs
 from serving.metrics import expose, watch_process
@@ -67,7 +67,7 @@ async def predictor(settings: Settings) -> None:
         return Response(orjson.dumps(model.card_answer()), media_type="application/json")
 
     expose(app, REGISTRY)
-    install_http_door(app, settings.limits, translate)
+    install_http_door(app, settings.limits, translate, SDK_ERRORS)
     server = grpc_server(
         process.grpc_address, data_plane, repository, data_plane.ready, settings.limits
     )

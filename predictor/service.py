@@ -14,13 +14,17 @@ from numpy.typing import NDArray
 from predictor.engine import Engine, Scores
 from predictor.metrics import PredictorMetrics
 from serving.batcher import Batcher
-from serving.card import Card
+from serving.card import CLASSES, Card
 from serving.errors import InvalidRequest, InvalidTensor, ModelNotLoaded, StaleCard, TooLarge
 from serving.kserve.lifecycle import Lifecycle
 from serving.request import current_request
 from serving.settings import MODEL_NAME, Settings
 from serving.tensors import TensorSpec, only_input, parameter, read_array, requested, write_output
 
+OUTPUTS = {
+    "logits": TensorSpec("logits", "FP32", (-1, len(CLASSES))),
+    "cam": TensorSpec("cam", "FP32", (-1, len(CLASSES), -1, -1)),
+}
 # What a caller says of the card it prepared its rows for.
 INPUT_DIGEST = "input_digest"
 CARD_VERSION = "card_version"
@@ -102,14 +106,15 @@ class TensorModel(Model):  # type: ignore[misc]  # the SDK is untyped
         _require_current(payload, card)
         names = requested(payload, self._offered(), ["logits"])
         rows = self._read_rows(payload, card)
-        request = current_request()
-        scores = await self.batcher.submit(list(rows), request.deadline, key=rows.shape[-1])
+        scores = await self.batcher.submit(
+            list(rows), current_request().deadline, key=rows.shape[-1]
+        )
         known = parameter(payload, CARD_VERSION)
         stale = known is not None and known != card.version
         return InferResponse(
             payload.id or uuid.uuid4().hex,
             MODEL_NAME,
-            [write_output(self._outputs()[name], _column(scores, name)) for name in names],
+            [write_output(OUTPUTS[name], _column(scores, name)) for name in names],
             model_version=card.version,
             parameters={CARD: orjson.dumps(card.to_wire()).decode()} if stale else None,
         )
@@ -118,7 +123,7 @@ class TensorModel(Model):  # type: ignore[misc]  # the SDK is untyped
         return [self._input(self.engine_room.card).metadata()] if self.engine_room else []
 
     def get_output_types(self) -> list[dict[str, Any]]:
-        return [self._outputs()[name].metadata() for name in self._offered()]
+        return [OUTPUTS[name].metadata() for name in self._offered()]
 
     async def close(self) -> None:
         """Finish what runs; the doors have drained before."""
@@ -151,13 +156,6 @@ class TensorModel(Model):  # type: ignore[misc]  # the SDK is untyped
 
     def _input(self, card: Card) -> TensorSpec:
         return TensorSpec("image", "UINT8", (-1, card.input.height, card.input.width, -1))
-
-    def _outputs(self) -> dict[str, TensorSpec]:
-        classes = len(self.engine_room.card.classes) if self.engine_room else -1
-        return {
-            "logits": TensorSpec("logits", "FP32", (-1, classes)),
-            "cam": TensorSpec("cam", "FP32", (-1, classes, -1, -1)),
-        }
 
     def _offered(self) -> list[str]:
         has_cam = self._warm and self.engine_room is not None and self.engine_room.has_cam
