@@ -18,7 +18,7 @@ export CHECK_PYTHON
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test check format lock docs bench bench-quick train clean
+.PHONY: help serve test check format lock docs bench bench-quick audit train clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -50,6 +50,10 @@ bench: .venv/.installed ## measure and write the table, with this machine's desc
 
 bench-quick: .venv/.installed ## the same in a minute, for a first look
 	$(BIN)/python -m benchmarks.run --quick
+
+audit: .venv/.installed ## tell what is wrong with labelled images: DATA=folder [OUT=folder]
+	@test -n "$(DATA)" || { echo "make audit: name the data, DATA=folder" >&2; exit 1; }
+	$(BIN)/python -m training.audit --data "$(DATA)" $(if $(OUT),--out "$(OUT)")
 
 train: .venv/.installed ## train a model: DATA=folder [ARCHITECTURE=name]
 	@test -n "$(DATA)" || { echo "make train: name the data, DATA=folder" >&2; exit 1; }

@@ -1,6 +1,5 @@
 """Labelled slices from folders, each picture once and prepared as the service prepares it."""
 
-import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from torch import Tensor
 from serving.card import CLASSES, InputSpec
 from serving.errors import ServiceError
 from serving.settings import Limits
+from training.samples import pixels_digest
 from transformer.decode import decode
 from transformer.preprocess import preprocess
 
@@ -76,8 +76,6 @@ def read_slice(path: Path, spec: InputSpec) -> tuple[str, Tensor]:
         ct_slice = decode(path.read_bytes(), Limits())
     except ServiceError as error:
         raise DatasetError(f"{path}: {error.detail}") from error
-    digest = hashlib.sha256(f"{ct_slice.height}x{ct_slice.width}:".encode())
-    digest.update(ct_slice.image.tobytes())
     row = preprocess(ct_slice.image, spec)  # [H,W,C], C = 1 where R = G = B
     full = np.broadcast_to(row, (spec.height, spec.width, spec.channels))
-    return digest.hexdigest(), torch.from_numpy(full.copy()).permute(2, 0, 1)
+    return pixels_digest(ct_slice), torch.from_numpy(full.copy()).permute(2, 0, 1)
