@@ -19,11 +19,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import psutil
 from PIL import Image
 
 from benchmarks.load import closed_loop, multipart, post
-from ctscan.pair import THREADS_SLEEP, Pair
+from ctscan.pair import THREADS_SLEEP, Pair, ready
 from ctscan.predict import free_address
 from serving.phantom import phantom
 from serving.settings import read_settings
@@ -80,10 +81,15 @@ def measure(rounds: int, requests: int) -> dict[str, Any]:
 
 def ready_times(pair: Pair, start: float) -> dict[str, float]:
     """Seconds from the start of both processes until each answers that it is ready."""
-    pair.wait_until("/livez", lambda: True)
+    pair.wait_until(alive, lambda: True)
     transformer = time.perf_counter() - start
-    pair.wait_until("/v2/health/ready", lambda: True)
+    pair.wait_until(ready, lambda: True)
     return {"transformer": transformer, "predictor_and_prediction": time.perf_counter() - start}
+
+
+def alive(client: httpx.Client) -> bool:
+    """Whether the transformer answers at all."""
+    return client.get("/livez").status_code == 200
 
 
 def resident(pair: Pair) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """`ctscan`, from the shell."""
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -10,7 +11,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # Not above: Ctrl-C may come while these imports are under way.
         from ctscan.command import run
 
-        code = run(arguments)
+        code = run(os.environ, arguments)
     except KeyboardInterrupt:
         code = 130
     sys.exit(code)
