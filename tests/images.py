@@ -168,6 +168,13 @@ def tiff_of_strips(count: int) -> bytes:
     )
 
 
+def tiff_with_exif(count: int) -> bytes:
+    """A TIFF whose EXIF directory holds `count` fractions, exposure times, behind the pixels."""
+    at = 8 + HEIGHT * WIDTH
+    exif = struct.pack("<HHHIII", 1, 33434, 5, count, at + 18, 0) + struct.pack("<II", 1, 3) * count
+    return tiff(HEIGHT, WIDTH, grey().tobytes() + exif, t258=8, t34665=at)
+
+
 def frames(kind: str) -> bytes:
     """Two different frames or pages in one file."""
     first, second = (Image.fromarray(colours(seed)) for seed in (1, 2))
@@ -282,6 +289,7 @@ GOOD_IMAGES: dict[str, tuple[bytes, Pixels]] = {
         tiff(HEIGHT, WIDTH, grey().tobytes(), t258=8, t262=0),
         as_rgb(255 - grey()),
     ),
+    "tiff-with-exif": (tiff_with_exif(1), as_rgb(grey())),
     "tiff-premultiplied": (_premultiplied(), as_rgb(grey() // 5 * 5)),
     "bmp": (saved(Image.fromarray(colours()), "BMP"), colours()),
     "gif": (saved(Image.fromarray(grey()), "GIF"), as_rgb(grey())),
@@ -296,16 +304,21 @@ BAD_IMAGES: dict[str, tuple[bytes, type[ServiceError]]] = {
     "riff-sound": (b"RIFF\x24\0\0\0WAVEfmt " + bytes(40), InvalidImage),
     "png-signature-alone": (PNG_SIGNATURE, InvalidImage),
     "png-of-tiny-chunks": (
-        png(grey(), extra=chunk(b"teSt", b"") * 120_000),
+        png(grey(), extra=chunk(b"teSt", b"") * 60_000),
         InvalidImage,
     ),
-    "png-of-tiny-pixel-chunks": (png(grey(), extra=chunk(b"IDAT", b"") * 120_000), InvalidImage),
-    "jpeg-of-tiny-segments": (b"\xff\xd8" + b"\xff\xfe\x00\x02" * 120_000, InvalidImage),
-    "jpeg-of-padding": (b"\xff\xd8" + b"\xff" * 250_000, InvalidImage),
-    "gif-of-tiny-blocks": (gif_with_comment(120_000), InvalidImage),
+    "png-of-tiny-pixel-chunks": (png(grey(), extra=chunk(b"IDAT", b"") * 60_000), InvalidImage),
+    "jpeg-of-tiny-segments": (b"\xff\xd8" + b"\xff\xfe\x00\x02" * 60_000, InvalidImage),
+    "jpeg-of-padding": (b"\xff\xd8" + b"\xff" * 60_000, InvalidImage),
+    "gif-of-tiny-blocks": (gif_with_comment(200_000), InvalidImage),
     "jpeg-of-scans": (jpeg_of_scans(101), InvalidImage),
     "jpeg-of-exif": (b"\xff\xd8" + b"\xff\xe1\x00\x08Exif\0\0" * 9, InvalidImage),
     "tiff-of-strips": (tiff_of_strips(40_000), InvalidImage),
+    "tiff-of-exif-numbers": (tiff_with_exif(40_000), InvalidImage),
+    "tiff-with-short-pointer": (
+        tiff(HEIGHT, WIDTH, grey().tobytes(), t258=8, t34665=(8,)),
+        InvalidImage,
+    ),
     "bmp-run-lengths": (run_length_bmp(), InvalidImage),
     "png-truncated": (truncated(png(colours())), InvalidImage),
     "png-without-end": (png(colours())[:-12], InvalidImage),

@@ -102,7 +102,7 @@ def _format(data: bytes) -> str:
 
 def _opened(data: bytes, name: str, limits: Limits) -> ImageFile.ImageFile:
     """The image with its header read, of permitted sides and one frame; no pixel decoded."""
-    image = FORMATS[name][1](BoundedReader(data))
+    image = FORMATS[name][1](BoundedReader(data, name))
     sides = [image.width, image.height]
     if min(sides) < limits.min_side_px or max(sides) > limits.max_side_px:
         raise UnsuitableImage(_sides_text(f"{image.width} x {image.height}", limits))

@@ -9,8 +9,10 @@ import struct
 
 from serving.errors import InvalidImage
 
-# A GIF of 16 MiB in full blocks of 255 bytes takes 132,000 reads; the others take far fewer.
-MAX_READS = 200_000
+# One read or two for each chunk, segment or strip; a TIFF may have 12,288 strips of one row, and a
+# GIF of 16 MiB consists of 66,000 blocks of 255 bytes, the most that one may hold.
+MAX_READS = 50_000
+MAX_GIF_READS = 200_000
 # Several pieces of EXIF are joined to one; progressive encoders write about ten scans.
 JPEG_PARTS = ((b"\xff\xda", 100, "scans"), (b"Exif\0\0", 8, "pieces of EXIF"))
 # Offset and size of every strip of one row, three planes of 4096 rows: 24,576.
@@ -19,21 +21,25 @@ MAX_TIFF_NUMBERS = 32_768
 TIFF_BYTE_TYPES = (1, 2, 7)
 # EXIF, GPS and interoperability directories hang below the first one.
 TIFF_POINTERS = (34665, 34853, 40965)
+TIFF_LONG = 4
 
 
 class BoundedReader(io.BytesIO):
-    """The bytes of a file for a parser, which may ask `MAX_READS` times.
+    """The bytes of a file for a parser, which may ask for them a limited number of times.
 
     Raises:
         InvalidImage: at the next read, so that no parser works through countless tiny parts.
     """
 
-    reads = 0
+    def __init__(self, data: bytes, name: str) -> None:
+        super().__init__(data)
+        self._most = MAX_GIF_READS if name == "GIF" else MAX_READS
+        self._reads = 0
 
     def read(self, size: int | None = -1, /) -> bytes:
-        self.reads += 1
-        if self.reads > MAX_READS:
-            raise _too_many("parts", MAX_READS)
+        self._reads += 1
+        if self._reads > self._most:
+            raise _too_many("parts", self._most)
         return super().read(size)
 
 
@@ -47,8 +53,8 @@ def require_few_parts(data: bytes, name: str) -> None:
         for mark, most, what in JPEG_PARTS:
             if data.count(mark) > most:
                 raise _too_many(what, most)
-    if name == "TIFF" and _tiff_numbers(data) > MAX_TIFF_NUMBERS:
-        raise _too_many("numbers in its directories", MAX_TIFF_NUMBERS)
+    if name == "TIFF":
+        _require_few_numbers(data)
 
 
 def _too_many(what: str, most: int) -> InvalidImage:
@@ -57,18 +63,27 @@ def _too_many(what: str, most: int) -> InvalidImage:
     )
 
 
-def _tiff_numbers(data: bytes) -> int:
-    """Numbers listed by the first directory and those below it; ends where the data do."""
+def _require_few_numbers(data: bytes) -> None:
+    """Count what the first directory and those below it list; a piece of bytes counts as one."""
     order = "<" if data.startswith(b"II") else ">"
     numbers = 0
     starts = [_unpacked(order + "I", data, 4)[0]]
     for start in starts:
         for entry in range(_unpacked(order + "H", data, start)[0]):
             tag, kind, count, value = _unpacked(order + "HHII", data, start + 2 + 12 * entry)
-            numbers += 0 if kind in TIFF_BYTE_TYPES else count
-            if tag in TIFF_POINTERS and value not in starts and len(starts) < 8:
+            numbers += 1 if kind in TIFF_BYTE_TYPES else count
+            if numbers > MAX_TIFF_NUMBERS:
+                raise _too_many("numbers in its directories", MAX_TIFF_NUMBERS)
+            if tag not in TIFF_POINTERS:
+                continue
+            if (kind, count) != (TIFF_LONG, 1):
+                # Written in any other way, a reader may look for the directory elsewhere.
+                raise InvalidImage(
+                    "the TIFF points to its EXIF data by something other than one 32-bit offset: "
+                    "write it anew with an image program"
+                )
+            if value not in starts:
                 starts.append(value)
-    return numbers
 
 
 def _unpacked(layout: str, data: bytes, position: int) -> tuple[int, ...]:
