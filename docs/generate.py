@@ -26,6 +26,7 @@ from serving.listen import split_address
 from serving.metrics import expose, watch_process
 from serving.phantom import phantom
 from serving.settings import ENVIRONMENT, MIB, SECTIONS, Process, read_settings
+from transformer.explanation import Explanation
 from transformer.metrics import TransformerMetrics
 from transformer.prediction import Prediction, output_specs
 
@@ -152,6 +153,13 @@ def prediction() -> str:
     return table(("field", "V2 output", "meaning"), rows)
 
 
+def explanation() -> str:
+    """The fields that an explanation adds to those of a prediction."""
+    hints = get_type_hints(Explanation, include_extras=True)
+    names = [item.name for item in fields(Explanation)][len(fields(Prediction)) :]
+    return table(("field", "meaning"), ((f"`{name}`", described(hints[name])) for name in names))
+
+
 def shape(sizes: Iterable[int]) -> str:
     return f"[{', '.join('N' if size == -1 else str(size) for size in sizes)}]"
 
@@ -228,6 +236,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "request-limits": limits,
     "errors": errors,
     "prediction": prediction,
+    "explanation": explanation,
     "transformer-metrics": transformer_metrics,
     "predictor-metrics": predictor_metrics,
     "process-metrics": process_metrics,

@@ -15,7 +15,14 @@ from predictor.engine import Engine, Scores
 from predictor.metrics import PredictorMetrics
 from serving.batcher import Batcher
 from serving.card import CLASSES, Card
-from serving.errors import InvalidRequest, InvalidTensor, ModelNotLoaded, StaleCard, TooLarge
+from serving.errors import (
+    InvalidRequest,
+    InvalidTensor,
+    ModelNotLoaded,
+    NoActivationMaps,
+    StaleCard,
+    TooLarge,
+)
 from serving.kserve.lifecycle import Lifecycle
 from serving.request import current_request
 from serving.settings import MODEL_NAME, Settings
@@ -104,7 +111,7 @@ class TensorModel(Model):  # type: ignore[misc]  # the SDK is untyped
             raise ModelNotLoaded("the predictor is warming up: try again")
         card = self.engine_room.card
         _require_current(payload, card)
-        names = requested(payload, self._offered(), ["logits"])
+        names = self._requested(payload, card)
         rows = self._read_rows(payload, card)
         scores = await self.batcher.submit(
             list(rows), current_request().deadline, key=rows.shape[-1]
@@ -138,6 +145,15 @@ class TensorModel(Model):  # type: ignore[misc]  # the SDK is untyped
             return await asyncio.get_running_loop().run_in_executor(
                 self._threads, self.engine_room.run, rows
             )
+
+    def _requested(self, payload: InferRequest, card: Card) -> list[str]:
+        wanted = [output.name for output in payload.request_outputs or ()]
+        if "cam" in wanted and "cam" not in self._offered():
+            raise NoActivationMaps(
+                f"a network of the kind {card.architecture} has no class activation maps: "
+                "it can classify an image, but not explain the answer"
+            )
+        return requested(payload, self._offered(), ["logits"])
 
     def _read_rows(self, payload: InferRequest, card: Card) -> NDArray[np.uint8]:
         spec = self._input(card)

@@ -7,6 +7,7 @@
     │   └── InvalidImage            bytes that are no readable image
     ├── UnsuitableImage             a readable image that this service does not classify
     ├── ContradictoryFeedback       a correction whose fields exclude each other
+    ├── NoActivationMaps            the network cannot say which part of an image it went by
     ├── TooLarge                    a file, body or number of rows over its limit
     ├── UnknownModel, UnknownRoute, MethodNotAllowed
     ├── Refused                     a call that the server offers to nobody
@@ -78,6 +79,9 @@ class UnsuitableImage(ServiceError): ...
 
 
 class ContradictoryFeedback(ServiceError): ...
+
+
+class NoActivationMaps(ServiceError): ...
 
 
 class TooLarge(ServiceError): ...

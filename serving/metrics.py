@@ -19,7 +19,7 @@ ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class Stages:
-    """One histogram for every stage of a request: decode, preprocess, queue, transfer, compute."""
+    """One histogram for every stage: decode, preprocess, queue, transfer, compute, draw."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._seconds = Histogram(

@@ -22,10 +22,10 @@ from serving.doors import DOORS
 from serving.kserve.lifecycle import add_probes
 from serving.kserve.routes import v1_routes, v2_routes
 from serving.settings import ENVIRONMENT, Settings, read_settings
-from transformer.__main__ import DISCLAIMER, V1_BODY, build_app
+from transformer.__main__ import DISCLAIMER, V1_EXPLAIN, V1_PREDICT, build_app
+from transformer.explanation import Explanation
 from transformer.prediction import Prediction, output_specs
 from transformer.rest import Rooms, rest_routes
-from transformer.service import V1Predictions
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -119,7 +119,7 @@ def app() -> FastAPI:
     app.include_router(
         rest_routes(Rooms(nothing, nothing, nothing, nothing, nothing, Settings(), nothing))
     )
-    app.include_router(v1_routes(nothing, V1_BODY, V1Predictions))
+    app.include_router(v1_routes(nothing, V1_PREDICT, V1_EXPLAIN))
     app.include_router(v2_routes(nothing, nothing))
     add_probes(app, nothing)
     app.add_api_route("/metrics", lambda: None)
@@ -168,10 +168,21 @@ def test_json_on_a_page_can_be_read(page: str) -> None:
 @pytest.mark.parametrize("page", ["README.md", "docs/api.md"])
 def test_the_shown_answer_has_the_fields_of_a_prediction(page: str) -> None:
     answers = [json.loads(block) for block in blocks(page, "json")]
-    (shown,) = [it for it in answers if "pred_index" in it]
+    (shown,) = [it for it in answers if "pred_index" in it and "grid" not in it]
     assert list(shown) == [item.name for item in fields(Prediction)]
     assert shown["probabilities"][shown["pred_class"]] == shown["confidence"]
     assert [*shown["probabilities"]].index(shown["pred_class"]) == shown["pred_index"]
+
+
+def test_the_shown_explanation_has_its_fields_and_adds_up() -> None:
+    answers = [json.loads(block) for block in blocks("docs/api.md", "json")]
+    (shown,) = [it for it in answers if "grid" in it]
+    assert list(shown) == [item.name for item in fields(Explanation)]
+    bias = re.search(r"the weights, (-?[\d.]+) here", text_of("docs/api.md"))
+    assert bias
+    # Every figure is rounded by half a unit of its fourth decimal at most.
+    rounding = 0.5e-4 * (np.size(shown["grid"]) + 2)
+    assert np.sum(shown["grid"]) + float(bias[1]) == pytest.approx(shown["logit"], abs=rounding)
 
 
 def test_the_readme_shows_an_answer_of_the_weights_in_the_repository() -> None:

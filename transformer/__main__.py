@@ -5,6 +5,7 @@ import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
@@ -12,6 +13,7 @@ from kserve.model_repository import ModelRepository
 from prometheus_client import REGISTRY
 
 from serving import __version__
+from serving.card import CLASSES
 from serving.cpus import available_cpus
 from serving.http_door import install_http_door
 from serving.kserve.arguments import with_arguments
@@ -19,7 +21,7 @@ from serving.kserve.grpc_server import grpc_server
 from serving.kserve.lifecycle import Lifecycle, add_probes, run, serve, stop_on_signals
 from serving.kserve.readiness import TruthfulDataPlane
 from serving.kserve.repository import ClosedRepository
-from serving.kserve.routes import v1_routes, v2_routes
+from serving.kserve.routes import V1Api, v1_routes, v2_routes
 from serving.kserve.statuses import SDK_ERRORS, translate
 from serving.listen import bind, require_free
 from serving.logs import configure_logs
@@ -31,7 +33,7 @@ from transformer.feedback import FeedbackStore
 from transformer.metrics import TransformerMetrics
 from transformer.pipeline import Pipeline
 from transformer.rest import Rooms, rest_routes
-from transformer.service import ImageModel, V1Predictions
+from transformer.service import ImageModel, V1Explanations, V1Predictions
 
 DISCLAIMER = "Research use only, not a medical device."
 
@@ -86,7 +88,7 @@ async def transformer(settings: Settings) -> None:
     app.include_router(
         rest_routes(Rooms(pipeline, client, store, metrics, lifecycle, settings, storage))
     )
-    app.include_router(v1_routes(data_plane, V1_BODY, V1Predictions))
+    app.include_router(v1_routes(data_plane, V1_PREDICT, V1_EXPLAIN))
     app.include_router(v2_routes(data_plane, repository))
     add_probes(app, accepting)
     expose(app, REGISTRY)
@@ -124,30 +126,28 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-V1_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["instances"],
-                    "properties": {
-                        "instances": {
-                            "type": "array",
-                            "items": {
-                                "type": "object",
-                                "required": ["b64"],
-                                "properties": {"b64": {"type": "string", "format": "byte"}},
-                            },
-                        }
-                    },
-                },
-                "example": {"instances": [{"b64": "iVBORw0KGgo="}]},
-            }
-        },
+def v1_body(example: dict[str, str], **properties: Any) -> dict[str, Any]:
+    """The body of a V1 call whose instances have `b64` and these properties."""
+    instance = {
+        "type": "object",
+        "required": ["b64"],
+        "properties": {"b64": {"type": "string", "format": "byte"}, **properties},
+        "additionalProperties": False,
     }
-}
+    schema = {
+        "type": "object",
+        "required": ["instances"],
+        "properties": {"instances": {"type": "array", "items": instance}},
+    }
+    content = {"application/json": {"schema": schema, "example": {"instances": [example]}}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+V1_PREDICT = V1Api(v1_body({"b64": "iVBORw0KGgo="}), V1Predictions)
+V1_EXPLAIN = V1Api(
+    v1_body({"b64": "iVBORw0KGgo=", "class": CLASSES[0]}, **{"class": {"enum": [*CLASSES]}}),
+    V1Explanations,
+)
 
 
 if __name__ == "__main__":

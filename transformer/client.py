@@ -37,6 +37,7 @@ PASSED_ON = (
     errors.ModelNotLoaded,
     errors.Draining,
     errors.DeadlineExceeded,
+    errors.NoActivationMaps,
 )
 ABSENT = "the predictor cannot be reached: try again"
 # What gRPC itself says, without a predictor's word.
@@ -51,10 +52,14 @@ BY_CODE: dict[grpc.StatusCode, ServiceError] = {
 
 @dataclass(frozen=True)
 class Answer:
-    """Logits [classes] of one row, and the card of the weights that gave them."""
+    """Logits [classes] of one row, and the card of the weights that gave them.
+
+    `cam` has the class activation maps [classes, h, w] where they were asked for.
+    """
 
     logits: NDArray[np.float32]
     card: Card
+    cam: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -110,17 +115,20 @@ class PredictorClient:
                 )
         return self._newest
 
-    async def infer(self, rows: Sequence[NDArray[np.uint8]], card: Card) -> list[Answer]:
+    async def infer(
+        self, rows: Sequence[NDArray[np.uint8]], card: Card, *, cam: bool = False
+    ) -> list[Answer]:
         """One answer for each row uint8 [H, W, 1 or C], which were prepared by `card`.
 
         Raises:
             StaleCard: the predictor has other weights now; `card()` knows theirs.
+            NoActivationMaps: `cam` is asked for and the network has none.
             ServiceError: what the batcher or the predictor says.
         """
         wide = max(row.shape[2] for row in rows)
         alike = [row if row.shape[2] == wide else np.repeat(row, wide, axis=2) for row in rows]
         return await self._batcher.submit(
-            alike, current_request().deadline, key=(card.version, wide)
+            alike, current_request().deadline, key=(card.version, wide, cam)
         )
 
     async def status(self) -> Status:
@@ -149,7 +157,8 @@ class PredictorClient:
     ) -> list[Answer]:
         """One RPC; where no predictor took it, once more, so that round robin tries another."""
         assert isinstance(key, tuple)
-        request = infer_request(rows, self._cards[key[0]])
+        version, _, cam = key
+        request = infer_request(rows, self._cards[version], cam=cam)
         with self._metrics.stages.stage("transfer"):
             try:
                 response = await self._rpc(request, deadline)
@@ -184,8 +193,13 @@ class PredictorClient:
         card = self._cards.get(response.model_version)
         if card is None:
             raise errors.PredictorUnavailable("the predictor answered without a card: try again")
-        logits = np.frombuffer(response.raw_output_contents[0], np.float32)
-        return [Answer(row, card) for row in logits.reshape(-1, len(card.classes))]
+        found = {
+            output.name: np.frombuffer(raw, np.float32).reshape(output.shape)
+            for output, raw in zip(response.outputs, response.raw_output_contents, strict=True)
+        }
+        logits = found["logits"]
+        cams = found.get("cam", [None] * len(logits))
+        return [Answer(row, card, cam) for row, cam in zip(logits, cams, strict=True)]
 
     def _learn(self, values: dict[str, Any]) -> None:
         card = Card.from_dict(values)
@@ -204,12 +218,12 @@ class PredictorClient:
         return status
 
 
-def infer_request(rows: Sequence[NDArray[np.uint8]], card: Card) -> Any:
+def infer_request(rows: Sequence[NDArray[np.uint8]], card: Card, *, cam: bool = False) -> Any:
     """The V2 request for rows of one shape: one uint8 tensor [N, H, W, C], sent raw."""
     return pb.ModelInferRequest(
         model_name=MODEL_NAME,
         inputs=[{"name": "image", "datatype": "UINT8", "shape": [len(rows), *rows[0].shape]}],
-        outputs=[{"name": "logits"}],
+        outputs=[{"name": name} for name in (("logits", "cam") if cam else ("logits",))],
         raw_input_contents=[b"".join(row.tobytes() for row in rows)],
         parameters={
             "input_digest": pb.InferParameter(string_param=card.input.digest),

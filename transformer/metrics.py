@@ -20,6 +20,12 @@ class TransformerMetrics:
         self.predictions = Counter(
             "ctscan_predictions_total", "Predictions by class.", ["pred_class"], registry=registry
         )
+        self.explanations = Counter(
+            "ctscan_explanations_total",
+            "Explanations by the class that was explained.",
+            ["explained_class"],
+            registry=registry,
+        )
         self.confidence = Histogram(
             "ctscan_confidence",
             "Probability of the predicted class.",

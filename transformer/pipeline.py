@@ -2,6 +2,7 @@
 
 bytes → decode → statistics → preprocess → (client → predictor) → prediction
                                                                 └→ drift, metrics
+Explaining takes the same way and asks the predictor for its activation maps too.
 """
 
 import asyncio
@@ -22,7 +23,9 @@ from serving.settings import Limits
 from transformer.client import Answer, PredictorClient
 from transformer.decode import Slice, decode
 from transformer.drift import DriftLog, DriftRow
+from transformer.explanation import Explanation, explain_from
 from transformer.metrics import TransformerMetrics
+from transformer.overlay import overlay
 from transformer.prediction import Prediction, predict_from
 from transformer.preprocess import preprocess
 from transformer.statistics import Statistics, require_contrast, summarise
@@ -30,6 +33,9 @@ from transformer.statistics import Statistics, require_contrast, summarise
 # How often the card known first is tried, and those that take its place. In a roll-out predictors
 # of both kinds answer in turn: what one says is wrong for the next, and half of the tries fail.
 TRIES_OF_CARDS = (1, *[2] * 9)
+
+# How one of several images is named in an error, by its index.
+PLACE = "image[{}]"
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ class Prepared:
 
 
 class Pipeline:
-    """Predicts for every door."""
+    """Predicts and explains for every door."""
 
     def __init__(
         self,
@@ -60,7 +66,7 @@ class Pipeline:
         self._clock = clock
         self._rows_inside = 0
 
-    async def predict(self, images: Sequence[bytes], place: str = "image[{}]") -> list[Prediction]:
+    async def predict(self, images: Sequence[bytes], place: str = PLACE) -> list[Prediction]:
         """One prediction for each image file, in order.
 
         Raises:
@@ -69,12 +75,33 @@ class Pipeline:
         """
         async with self._admitted(len(images)):
             prepared, answers = await self._infer(images, place)
-        predictions = [
-            predict_from(answer.logits, answer.card, uuid.uuid4().hex) for answer in answers
-        ]
+        predictions = [prediction_of(answer) for answer in answers]
         for item, prediction in zip(prepared, predictions, strict=True):
             self._record(item.statistics, prediction)
         return predictions
+
+    async def explain(
+        self, images: Sequence[bytes], classes: Sequence[str | None], place: str = PLACE
+    ) -> list[Explanation]:
+        """One explanation for each image file, in order, of the class beside it or the predicted.
+
+        Nothing of it goes to the drift log or the metrics of predictions.
+
+        Raises:
+            NoActivationMaps: the network has none.
+            ServiceError: as for `predict`.
+        """
+        async with self._admitted(len(images)):
+            _, answers = await self._infer(images, place, cam=True)
+        return [self._explained(*pair) for pair in zip(answers, classes, strict=True)]
+
+    async def draw(self, image: bytes, wanted: str | None) -> bytes:
+        """The explanation of one image file as a PNG; raises as `explain` does."""
+        loop = asyncio.get_running_loop()
+        async with self._admitted(1):
+            _, (answer,) = await self._infer([image], PLACE, cam=True)
+            explanation = self._explained(answer, wanted)
+            return await loop.run_in_executor(self._threads, self._draw, image, explanation)
 
     async def decode(self, data: bytes) -> Slice:
         """One image file alone, as `predict` would read it."""
@@ -83,7 +110,7 @@ class Pipeline:
             return await loop.run_in_executor(self._threads, decode, data, self._limits)
 
     async def _infer(
-        self, images: Sequence[bytes], place: str
+        self, images: Sequence[bytes], place: str, *, cam: bool = False
     ) -> tuple[list[Prepared], list[Answer]]:
         """Prepare as the card says; where the predictor has other weights now, as theirs says."""
         prepared: dict[InputSpec, list[Prepared]] = {}
@@ -92,9 +119,10 @@ class Pipeline:
             if card.input not in prepared:
                 prepared[card.input] = await self._prepare_all(images, card.input, place)
             slices = prepared[card.input]
+            rows = [item.row for item in slices]
             for _ in range(tries):
                 try:
-                    return slices, await self._client.infer([item.row for item in slices], card)
+                    return slices, await self._client.infer(rows, card, cam=cam)
                 except StaleCard as error:
                     stale = error
         raise stale
@@ -121,6 +149,19 @@ class Pipeline:
             statistics = summarise(ct_slice)
             require_contrast(statistics, self._limits)
             return Prepared(preprocess(ct_slice.image, spec), statistics)
+
+    def _explained(self, answer: Answer, wanted: str | None) -> Explanation:
+        assert answer.cam is not None
+        explanation = explain_from(prediction_of(answer), answer.logits, answer.cam, wanted)
+        self._metrics.explanations.labels(explanation.explained_class).inc()
+        return explanation
+
+    def _draw(self, data: bytes, explanation: Explanation) -> bytes:
+        # Decoded again: to keep the pixels while the predictor works would cost every prediction
+        # their memory.
+        ct_slice = decode(data, self._limits)
+        with self._metrics.stages.stage("draw"):
+            return overlay(ct_slice, explanation)
 
     def _record(self, statistics: Statistics, prediction: Prediction) -> None:
         self._metrics.predictions.labels(prediction.pred_class).inc()
@@ -152,3 +193,8 @@ class Pipeline:
                 yield
         finally:
             self._rows_inside -= rows
+
+
+def prediction_of(answer: Answer) -> Prediction:
+    """The predictor's answer for one row as a prediction with an id of its own."""
+    return predict_from(answer.logits, answer.card, uuid.uuid4().hex)

@@ -1,12 +1,13 @@
 """The REST door of the old script, and health: thin, everything is decided behind it."""
 
 import asyncio
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Depends, File, Form, Request, Response, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Header, Request, Response, UploadFile
 from pydantic import BaseModel, Field
 
 from serving import errors
@@ -18,12 +19,14 @@ from serving.openapi import problem_responses
 from serving.request import until_deadline
 from serving.settings import Settings
 from transformer.client import PredictorClient
+from transformer.explanation import Explanation, require_class
 from transformer.feedback import Correction, FeedbackStore
 from transformer.metrics import TransformerMetrics
 from transformer.pipeline import Pipeline
 from transformer.prediction import Prediction
 
 IMAGE = "One chest-CT slice as an image file."
+WANTED = f"The class to explain, one of {', '.join(CLASSES)}; without it the predicted one."
 PREDICT_ERRORS = (
     errors.InvalidField,
     errors.InvalidImage,
@@ -33,6 +36,11 @@ PREDICT_ERRORS = (
     errors.PredictorUnavailable,
     errors.DeadlineExceeded,
 )
+EXPLAIN_ERRORS = (*PREDICT_ERRORS, errors.NoActivationMaps)
+PICTURE = {
+    "description": "JSON, or with `Accept: image/png` a picture of it.",
+    "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
+}
 FEEDBACK_ERRORS = (
     errors.InvalidField,
     errors.InvalidImage,
@@ -77,7 +85,7 @@ class Rooms:
 
 
 def rest_routes(rooms: Rooms) -> APIRouter:
-    """`/predict`, `/predict/batch`, `/feedback` and `/health`."""
+    """`/predict`, `/predict/batch`, `/explain`, `/feedback` and `/health`."""
     router = APIRouter()
     limits = rooms.settings.limits
 
@@ -116,6 +124,28 @@ def rest_routes(rooms: Rooms) -> APIRouter:
             return prediction
         except Exception as error:
             return problem(as_service_error(error))
+
+    @router.post(
+        "/explain",
+        tags=["classify"],
+        response_model=Explanation,
+        responses={200: PICTURE, **problem_responses(*EXPLAIN_ERRORS)},
+        dependencies=[Depends(require_one_file)],
+        summary="Say how much each cell of a slice adds to a class",
+    )
+    async def explain(
+        file: Annotated[UploadFile, File(description=IMAGE)],
+        wanted: Annotated[
+            str | None, Form(alias="class", description=WANTED, examples=[CLASSES[0]])
+        ] = None,
+        accept: Annotated[str, Header(include_in_schema=False)] = "",
+    ) -> Response:
+        explained = require_class(wanted, "class")
+        data = await read(file)
+        if prefers_png(accept):
+            return Response(await rooms.pipeline.draw(data, explained), media_type="image/png")
+        (explanation,) = await rooms.pipeline.explain([data], [explained])
+        return as_json(explanation)
 
     @router.post(
         "/feedback",
@@ -189,6 +219,19 @@ async def require_one_file(request: Request) -> None:
     if len((await request.form()).getlist("file")) > 1:
         what = "expected one file: send several to /predict/batch as `files`"
         raise InvalidField(f"file: {what}", fields=(FieldError("file", what),))
+
+
+def prefers_png(accept: str) -> bool:
+    """Whether an `Accept` header ranks image/png above JSON; a wildcard is no wish for either.
+
+    Source: RFC 9110 section 12.5.1.
+    """
+    quality = {"image/png": 0.0, "application/json": 0.0}
+    for item in accept.lower().split(","):
+        kind, _, parameters = item.partition(";")
+        found = re.search(r"(?:^|;)\s*q=([01](?:\.\d{0,3})?)\s*(?:;|$)", parameters)
+        quality[kind.strip()] = float(found[1]) if found else 1.0
+    return quality["image/png"] > quality["application/json"]
 
 
 def as_json(content: Any) -> Response:

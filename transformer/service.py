@@ -1,5 +1,6 @@
 """The V1 and V2 doors: images in JSON or tensors in, the one `Prediction` out."""
 
+import json
 import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from kserve import InferRequest, InferResponse, Model
 from pydantic import BaseModel
 
+from serving.card import CLASSES
 from serving.errors import FieldError, InvalidField, InvalidRequest, TooLarge, UnknownModel
 from serving.settings import MODEL_NAME, Limits
 from serving.tensors import (
@@ -17,16 +19,25 @@ from serving.tensors import (
     requested,
     write_output,
 )
+from transformer.explanation import Explanation, require_class
 from transformer.pipeline import Pipeline
 from transformer.prediction import Prediction, output_array, output_specs
 
 INPUT = TensorSpec("image", "BYTES", (-1,))
+# Where a V1 body has its images.
+PLACE = "instances[{}].b64"
 
 
 class V1Predictions(BaseModel):
     """The answer of V1 `:predict`: one prediction for each instance, in order."""
 
     predictions: list[Prediction]
+
+
+class V1Explanations(BaseModel):
+    """The answer of V1 `:explain`: one explanation for each instance, in order."""
+
+    predictions: list[Explanation]
 
 
 class ImageModel(Model):  # type: ignore[misc]  # the SDK is untyped
@@ -45,10 +56,16 @@ class ImageModel(Model):  # type: ignore[misc]  # the SDK is untyped
         """A V2 request with one BYTES tensor, or a V1 body with instances."""
         if isinstance(payload, InferRequest):
             return await self._infer(payload)
-        if not isinstance(payload, dict):
-            raise InvalidRequest('the body is no JSON object: expected {"instances": [...]}')
-        predictions = await self._pipeline.predict(self._instances(payload), "instances[{}].b64")
-        return {"predictions": predictions}
+        instances = self._instances(payload, {"b64": "..."})
+        images = [_image(*it) for it in instances]
+        return {"predictions": await self._pipeline.predict(images, PLACE)}
+
+    async def explain(self, payload: Any, headers: dict[str, str] | None = None) -> Any:
+        """A V1 body with instances, each of which may name the class to be explained."""
+        instances = self._instances(payload, {"b64": "...", "class": CLASSES[0]})
+        images = [_image(*it) for it in instances]
+        classes = [require_class(item.get("class"), f"{field}.class") for field, item in instances]
+        return {"predictions": await self._pipeline.explain(images, classes, PLACE)}
 
     async def healthy(self) -> bool:
         return await self._ready()
@@ -79,8 +96,13 @@ class ImageModel(Model):  # type: ignore[misc]  # the SDK is untyped
         spec = self._outputs[name]
         return write_output(spec, output_array(predictions, spec))
 
-    def _instances(self, body: dict[str, Any]) -> list[bytes]:
-        """The images of a V1 body. Source: TF Serving's REST API, which V1 follows."""
+    def _instances(self, body: Any, example: dict[str, str]) -> list[tuple[str, dict[str, Any]]]:
+        """The instances of a V1 body, each after its path; they have `b64`, and keys of `example`.
+
+        Source: TF Serving's REST API, which V1 follows.
+        """
+        if not isinstance(body, dict):
+            raise InvalidRequest('the body is no JSON object: expected {"instances": [...]}')
         instances = body.get("instances")
         if not isinstance(instances, list) or not instances:
             raise InvalidField(
@@ -88,19 +110,19 @@ class ImageModel(Model):  # type: ignore[misc]  # the SDK is untyped
                 fields=(FieldError("instances", "expected a list with at least one image"),),
             )
         self._require_rows(len(instances))
-        return [self._instance(index, item) for index, item in enumerate(instances)]
-
-    def _instance(self, index: int, item: object) -> bytes:
-        if not isinstance(item, dict) or set(item) != {"b64"}:
-            field = f"instances[{index}]"
-            raise InvalidField(
-                f'{field}: expected an object {{"b64": "..."}}',
-                fields=(FieldError(field, 'expected {"b64": "..."}'),),
-            )
-        return decode_base64(item["b64"], f"instances[{index}].b64")
+        named = [(f"instances[{index}]", item) for index, item in enumerate(instances)]
+        for field, item in named:
+            if not isinstance(item, dict) or not {"b64"} <= set(item) <= set(example):
+                expected = f"expected {json.dumps(example)}"
+                raise InvalidField(f"{field}: {expected}", fields=(FieldError(field, expected),))
+        return named
 
     def _require_rows(self, rows: int) -> None:
         if rows > self._limits.rows:
             raise TooLarge(
                 f"the request has {rows} images, at most {self._limits.rows} are accepted: split it"
             )
+
+
+def _image(field: str, instance: dict[str, Any]) -> bytes:
+    return decode_base64(instance["b64"], f"{field}.b64")

@@ -4,6 +4,7 @@ Without this OpenAPI shows neither bodies nor errors of V1 and V2, V1 takes JSON
 the content type names a charset, and `infer` reads bodies as `v2_body` says it should not.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -40,10 +41,16 @@ INFER_ERRORS = (
 )
 
 
-def v1_routes(
-    data_plane: TruthfulDataPlane, body: dict[str, Any], answer: type[BaseModel]
-) -> APIRouter:
-    """`/v1/models…`; `body` and `answer` are what OpenAPI shows of `:predict`."""
+@dataclass(frozen=True)
+class V1Api:
+    """What OpenAPI shows of a V1 call: `body` as its `requestBody`, and `answer`."""
+
+    body: dict[str, Any]
+    answer: type[BaseModel]
+
+
+def v1_routes(data_plane: TruthfulDataPlane, predict_api: V1Api, explain_api: V1Api) -> APIRouter:
+    """`/v1/models…`; the last two are what OpenAPI shows of `:predict` and `:explain`."""
     endpoints = V1Endpoints(data_plane)
     router = APIRouter(prefix="/v1", tags=["V1"])
     router.add_api_route("/models", endpoints.models, summary="Names of the models")
@@ -55,13 +62,21 @@ def v1_routes(
     )
 
     async def predict(model_name: str, request: Request) -> Response:
+        body = await read(model_name, request)
+        found, _ = await data_plane.infer(model_name, body, dict(request.headers))
+        return Response(orjson.dumps(found), media_type="application/json")
+
+    async def explain(model_name: str, request: Request) -> Response:
+        body = await read(model_name, request)
+        found, _ = await data_plane.explain(model_name, body, dict(request.headers))
+        return Response(orjson.dumps(found), media_type="application/json")
+
+    async def read(model_name: str, request: Request) -> Any:
         await data_plane.get_model(model_name)
         try:
-            parsed = orjson.loads(await request.body())
+            return orjson.loads(await request.body())
         except orjson.JSONDecodeError as error:
             raise errors.InvalidRequest("the body is no valid JSON: see /docs") from error
-        found, _ = await data_plane.infer(model_name, parsed, dict(request.headers))
-        return Response(orjson.dumps(found), media_type="application/json")
 
     router.add_api_route(
         "/models/{model_name}:predict",
@@ -69,8 +84,20 @@ def v1_routes(
         methods=["POST"],
         response_model=None,
         summary="Classify images (V1)",
-        openapi_extra=body,
-        responses={200: {"model": answer}, **problem_responses(*INFER_ERRORS)},
+        openapi_extra=predict_api.body,
+        responses={200: {"model": predict_api.answer}, **problem_responses(*INFER_ERRORS)},
+    )
+    router.add_api_route(
+        "/models/{model_name}:explain",
+        explain,
+        methods=["POST"],
+        response_model=None,
+        summary="Say how much each cell of an image adds to a class (V1)",
+        openapi_extra=explain_api.body,
+        responses={
+            200: {"model": explain_api.answer},
+            **problem_responses(*INFER_ERRORS, errors.NoActivationMaps),
+        },
     )
     return router
 

@@ -7,7 +7,15 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.contract.services import Pair, Predictor, Transformer, write_config, write_weights
+from serving.card import Card
+from tests.contract.services import (
+    Pair,
+    Predictor,
+    Transformer,
+    write_config,
+    write_weights,
+    write_weights_with_maps,
+)
 from tests.contract.slices import slice_png
 
 
@@ -19,9 +27,20 @@ def no_loop_left_over() -> None:
 
 @pytest.fixture(scope="session")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    """Predictor and transformer, ready, on free ports."""
+    """Predictor and transformer, ready, on free ports; the network has no activation maps."""
     folder = tmp_path_factory.mktemp("pair")
-    weights, card = write_weights(folder / "models")
+    yield from running(folder, *write_weights(folder / "models"))
+
+
+@pytest.fixture(scope="session")
+def explaining(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """As `pair`, with a network that has activation maps."""
+    folder = tmp_path_factory.mktemp("explaining")
+    yield from running(folder, *write_weights_with_maps(folder / "models"))
+
+
+def running(folder: Path, weights: Path, card: Card) -> Iterator[Pair]:
+    """Both services until the caller is done; they end in good order."""
     config = write_config(folder / "config.yaml")
     predictor = Predictor(weights, config, folder / "predictor.log")
     transformer = Transformer(config, folder, predictor.http_address, predictor.grpc_address)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -197,15 +197,23 @@ def write_weights(
     network = NETWORKS["custom_cnn"](image_size=image_size, **arguments)
     state = network.state_dict()
     state["classifier.4.weight"] *= 12
+    spec = InputSpec(image_size, image_size)
+    card = Card("custom_cnn", spec, arguments=arguments, temperature=temperature)
+    return _written(folder, state, card)
+
+
+def write_weights_with_maps(folder: Path) -> tuple[Path, Card]:
+    """Random weights of a network that has class activation maps, of 3 x 3 cells."""
+    torch.manual_seed(1)
+    state = NETWORKS["resnet18"]().state_dict()
+    return _written(folder, state, Card("resnet18", InputSpec(96, 96), temperature=2.0))
+
+
+def _written(folder: Path, state: Mapping[str, torch.Tensor], card: Card) -> tuple[Path, Card]:
     weights = folder / "model.pt"
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(state, weights)
-    card = Card(
-        "custom_cnn",
-        InputSpec(image_size, image_size),
-        arguments=arguments,
-        temperature=temperature,
-        weights_sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
-    )
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    card = replace(card, weights_sha256=digest)
     write_card(card, folder / "model.yaml")
     return weights, card

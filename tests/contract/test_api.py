@@ -184,10 +184,12 @@ def test_openapi_names_every_route(openapi: dict[str, Any]) -> None:
         "GET /metrics",
         "POST /predict",
         "POST /predict/batch",
+        "POST /explain",
         "POST /feedback",
         "GET /v1/models",
         "GET /v1/models/{model_name}",
         "POST /v1/models/{model_name}:predict",
+        "POST /v1/models/{model_name}:explain",
         "GET /v2",
         "GET /v2/health/live",
         "GET /v2/health/ready",
@@ -218,7 +220,12 @@ def test_every_error_in_openapi_is_a_problem(openapi: dict[str, Any]) -> None:
     [
         ("POST /predict", {"200", "400", "413", "422", "429", "500", "503", "504"}),
         ("POST /predict/batch", {"200", "400", "413", "500"}),
+        ("POST /explain", {"200", "400", "413", "422", "429", "500", "501", "503", "504"}),
         ("POST /feedback", {"200", "400", "413", "422", "500", "503"}),
+        (
+            "POST /v1/models/{model_name}:explain",
+            {"200", "400", "404", "413", "422", "429", "500", "501", "503", "504"},
+        ),
         (
             "POST /v1/models/{model_name}:predict",
             {"200", "400", "404", "413", "422", "429", "500", "503", "504"},
@@ -237,10 +244,37 @@ def test_openapi_lists_the_statuses_of_each_call(
 
 def test_every_field_of_our_own_schemas_has_an_example(openapi: dict[str, Any]) -> None:
     schemas = openapi["components"]["schemas"]
-    for name in ("Prediction", "Health", "FeedbackSaved", "Problem", "ModelVersion"):
+    for name in ("Prediction", "Explanation", "Health", "FeedbackSaved", "Problem", "ModelVersion"):
         for field, schema in schemas[name]["properties"].items():
             plain = schema.get("type") == "boolean" or "$ref" in schema or "anyOf" in schema
             assert plain or "examples" in schema, f"{name}.{field}"
+
+
+def test_openapi_shows_both_forms_of_an_explanation(openapi: dict[str, Any]) -> None:
+    operation = openapi["paths"]["/explain"]["post"]
+    content = operation["responses"]["200"]["content"]
+    assert content["application/json"]["schema"]["$ref"].endswith("/Explanation")
+    assert content["image/png"]["schema"] == {"type": "string", "format": "binary"}
+    form = operation["requestBody"]["content"]["multipart/form-data"]["schema"]["$ref"]
+    assert {*openapi["components"]["schemas"][form.split("/")[-1]]["properties"]} == {
+        *("file", "class")
+    }
+
+
+@pytest.mark.parametrize(
+    ("verb", "schema"), [("predict", "Prediction"), ("explain", "Explanation")]
+)
+def test_openapi_shows_what_v1_answers(openapi: dict[str, Any], verb: str, schema: str) -> None:
+    operation = openapi["paths"][f"/v1/models/{{model_name}}:{verb}"]["post"]
+    asked = operation["requestBody"]["content"]["application/json"]
+    assert set(asked["example"]["instances"][0]) <= set(
+        asked["schema"]["properties"]["instances"]["items"]["properties"]
+    )
+    answer = operation["responses"]["200"]["content"]["application/json"]["schema"]["$ref"]
+    shown = openapi["components"]["schemas"][answer.split("/")[-1]]
+    name = shown["properties"]["predictions"]["items"]["$ref"].split("/")[-1]
+    assert name == schema
+    assert name in openapi["components"]["schemas"]
 
 
 def test_openapi_says_that_this_is_no_medical_device(openapi: dict[str, Any]) -> None:

@@ -39,18 +39,18 @@ def run(arguments: list[str]) -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.mark.parametrize("example", blocks(PAGE, "sh"), ids=called)
-def test_a_shell_example_runs(example: str, pair: Pair) -> None:
+def test_a_shell_example_runs(example: str, explaining: Pair) -> None:
     # Every curl fails the example where the service answers with an error.
-    script = at_running_services(example, pair).replace("curl ", "curl -sSf ")
+    script = at_running_services(example, explaining).replace("curl ", "curl -sSf ")
     done = run(["bash", "-euo", "pipefail", "-c", script])
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout
 
 
 @pytest.mark.parametrize("example", blocks(PAGE, "python"), ids=called)
-def test_a_python_example_runs(example: str, pair: Pair, tmp_path: Path) -> None:
+def test_a_python_example_runs(example: str, explaining: Pair, tmp_path: Path) -> None:
     program = tmp_path / "example.py"
-    program.write_text(at_running_services(example, pair), encoding="utf-8")
+    program.write_text(at_running_services(example, explaining), encoding="utf-8")
     done = run([sys.executable, str(program)])
     assert done.returncode == 0, done.stderr
     assert done.stdout

@@ -25,6 +25,7 @@ from serving.errors import (
     InvalidRequest,
     InvalidTensor,
     ModelNotLoaded,
+    NoActivationMaps,
     ServiceError,
     StaleCard,
     TooLarge,
@@ -147,8 +148,9 @@ async def test_an_unknown_output_is_refused_by_name(model: TensorModel) -> None:
 async def test_maps_are_refused_where_the_network_has_none() -> None:
     model = model_of(Corners(has_cam=False))
     await model.warm_up()
-    with pytest.raises(InvalidTensor, match="'cam' is unknown"):
-        await infer(model, request_for(random_rows(1), outputs=("cam",)))
+    for outputs in (("cam",), ("logits", "cam")):
+        with pytest.raises(NoActivationMaps, match="corners has no class activation maps"):
+            await infer(model, request_for(random_rows(1), outputs=outputs))
     assert [output["name"] for output in model.get_output_types()] == ["logits"]
     await model.close()
 

@@ -51,6 +51,7 @@ def test_the_root_of_the_tree_is_never_raised() -> None:
         (errors.InvalidRequest, 400, Code.INVALID_ARGUMENT),
         (errors.InvalidField, 400, Code.INVALID_ARGUMENT),
         (errors.InvalidTensor, 400, Code.INVALID_ARGUMENT),
+        (errors.NoActivationMaps, 501, Code.UNIMPLEMENTED),
         (errors.InvalidImage, 400, Code.INVALID_ARGUMENT),
         (errors.UnsuitableImage, 422, Code.INVALID_ARGUMENT),
         (errors.ContradictoryFeedback, 422, Code.INVALID_ARGUMENT),

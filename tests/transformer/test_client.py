@@ -51,9 +51,13 @@ class Stub:
         logits[:, 0] = rows.reshape(len(rows), -1).mean(1)
         known = request.parameters["card_version"].string_param == outcome.version
         card = json.dumps(outcome.to_wire())
+        maps = np.stack([rows[..., 0] * np.float32(part) for part in range(4)], axis=1)
+        tensors = {"logits": logits, "cam": maps}
+        names = [output.name for output in request.outputs]
         return pb.ModelInferResponse(
             model_version=self.version or outcome.version,
-            raw_output_contents=[logits.tobytes()],
+            outputs=[{"name": name, "shape": list(tensors[name].shape)} for name in names],
+            raw_output_contents=[tensors[name].tobytes() for name in names],
             parameters={} if known else {"card": pb.InferParameter(string_param=card)},
         )
 
@@ -112,6 +116,38 @@ async def test_each_row_has_its_own_answer_with_the_card_that_gave_it(
         pytest.approx(row.mean()) for row in rows
     ]
     assert {answer.card.version for answer in answers} == {CARD.version}
+    assert {answer.cam for answer in answers} == {None}
+
+
+async def test_maps_come_row_by_row_where_they_are_asked_for(client: PredictorClient) -> None:
+    rows = [ROW, ROW // 2]
+    with request():
+        answers = await client.infer(rows, await client.card(), cam=True)
+    for answer, row in zip(answers, rows, strict=True):
+        assert answer.cam is not None
+        assert answer.cam.shape == (4, 8, 8)
+        np.testing.assert_array_equal(answer.cam[3], row[..., 0] * np.float32(3))
+        assert float(answer.logits[0]) == pytest.approx(row.mean())
+
+
+async def test_rows_that_ask_for_maps_share_no_call_with_rows_that_do_not(
+    client: PredictorClient, stub: Stub
+) -> None:
+    client._batcher.in_flight = 0  # so that all wait together
+    with request():
+        card = await client.card()
+        calls = [client.infer([ROW], card, cam=cam) for cam in (False, True, False, True)]
+        waiting = asyncio.gather(*calls)
+        await asyncio.sleep(0)
+        client._batcher.in_flight = 2
+        client._batcher._pump()
+        answers = [answer for (answer,) in await waiting]
+    assert [answer.cam is not None for answer in answers] == [False, True, False, True]
+    assert sorted([output.name for output in sent.outputs] for sent in stub.requests) == [
+        ["logits"],
+        ["logits", "cam"],
+    ]
+    assert {tuple(sent.inputs[0].shape) for sent in stub.requests} == {(2, 8, 8, 1)}
 
 
 async def test_a_call_says_which_card_its_rows_were_prepared_for(
@@ -180,6 +216,7 @@ Code = grpc.StatusCode
         (Code.UNAVAILABLE, "Draining", errors.Draining, "in its words"),
         (Code.DEADLINE_EXCEEDED, "DeadlineExceeded", errors.DeadlineExceeded, "in its words"),
         (Code.FAILED_PRECONDITION, "StaleCard", errors.StaleCard, "in its words"),
+        (Code.UNIMPLEMENTED, "NoActivationMaps", errors.NoActivationMaps, "in its words"),
         (Code.UNAVAILABLE, None, errors.PredictorUnavailable, "cannot be reached"),
         (Code.DEADLINE_EXCEEDED, None, errors.DeadlineExceeded, "deadline passed"),
         (Code.RESOURCE_EXHAUSTED, None, errors.InternalError, "refused"),

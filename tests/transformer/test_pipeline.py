@@ -7,8 +7,9 @@ from typing import cast
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from prometheus_client import Counter
 
-from serving.card import Card, InputSpec
+from serving.card import CLASSES, Card, InputSpec
 from serving.errors import (
     DeadlineExceeded,
     InvalidImage,
@@ -22,6 +23,7 @@ from tests.images import colours, grey, png, uniform_png
 from tests.transformer.rooms import metrics, request
 from transformer.client import Answer, PredictorClient
 from transformer.drift import DriftLog, DriftRow
+from transformer.metrics import TransformerMetrics
 from transformer.pipeline import TRIES_OF_CARDS, Pipeline
 
 SMALL = Card("resnet18", InputSpec(64, 64))
@@ -38,20 +40,23 @@ class FakeClient:
         self.known = SMALL
         self._serving = list(serving) or [SMALL]
         self.sizes: list[tuple[int, ...]] = []
+        self.maps_asked_for: list[bool] = []
         self.gate: asyncio.Event | None = None
 
     async def card(self) -> Card:
         return self.known
 
-    async def infer(self, rows: Rows, card: Card) -> list[Answer]:
+    async def infer(self, rows: Rows, card: Card, *, cam: bool = False) -> list[Answer]:
         if self.gate is not None:
             await self.gate.wait()
         served = self._serving.pop(0) if len(self._serving) > 1 else self._serving[0]
         self.sizes.append(rows[0].shape[:2])
+        self.maps_asked_for.append(cam)
         if served.input != card.input:
             self.known = served
             raise StaleCard("other weights")
-        return [Answer(np.array([row.mean(), 0, 0, 0], np.float32), served) for row in rows]
+        maps = np.arange(16, dtype=np.float32).reshape(4, 2, 2) if cam else None
+        return [Answer(np.array([row.mean(), 0, 0, 0], np.float32), served, maps) for row in rows]
 
 
 class FakeDrift:
@@ -73,11 +78,12 @@ def pipeline(
     threads: ThreadPoolExecutor,
     drift: FakeDrift | None = None,
     limits: Limits | None = None,
+    counted: TransformerMetrics | None = None,
 ) -> Pipeline:
     return Pipeline(
         cast(PredictorClient, client),
         cast(DriftLog, drift or FakeDrift()),
-        metrics(),
+        counted or metrics(),
         limits or Limits(),
         threads,
         lambda: NOON,
@@ -191,3 +197,97 @@ async def test_an_absent_predictor_is_said_as_it_is(threads: ThreadPoolExecutor)
 
     with request(), pytest.raises(PredictorUnavailable, match="nobody there"):
         await pipeline(Absent(), threads).predict(FILES[:1])
+
+
+# Explanations
+
+
+async def test_an_explanation_has_the_prediction_and_the_class_beside_its_image(
+    threads: ThreadPoolExecutor,
+) -> None:
+    made = pipeline(FakeClient(), threads)
+    with request():
+        predicted = await made.predict(FILES[:3])
+        said = await made.explain(FILES[:3], [None, "normal", CLASSES[1]])
+    assert [it.explained_class for it in said] == [CLASSES[0], "normal", CLASSES[1]]
+    assert [it.probabilities for it in said] == [it.probabilities for it in predicted]
+    assert [it.grid[0][0] for it in said] == [0 / 4, 12 / 4, 4 / 4]
+    assert len({it.prediction_id for it in said}) == 3
+
+
+async def test_maps_are_asked_for_when_explaining_alone(threads: ThreadPoolExecutor) -> None:
+    client = FakeClient()
+    made = pipeline(client, threads)
+    with request():
+        await made.predict(FILES[:1])
+        await made.explain(FILES[:1], [None])
+        await made.draw(FILES[0], None)
+    assert client.maps_asked_for == [False, True, True]
+
+
+async def test_an_explanation_counts_as_itself_and_as_no_prediction(
+    threads: ThreadPoolExecutor,
+) -> None:
+    drift, counted = FakeDrift(), metrics()
+    made = pipeline(FakeClient(), threads, drift, counted=counted)
+    with request():
+        await made.explain(FILES[:2], ["normal", None])
+        await made.draw(FILES[0], "normal")
+    assert drift.rows == []
+    assert samples(counted.explanations) == {"normal": 2, CLASSES[0]: 1}
+    assert samples(counted.predictions) == {}
+    for silent in (counted.confidence, counted.grey_mean, counted.grey_std):
+        (family,) = silent.collect()
+        assert [it.value for it in family.samples if it.name.endswith("_count")] == [0]
+
+
+def samples(counter: Counter) -> dict[str, float]:
+    """The totals of a counter with one label, by its value."""
+    (family,) = counter.collect()
+    totals = [it for it in family.samples if it.name.endswith("_total")]
+    return {next(iter(it.labels.values())): it.value for it in totals}
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"), [(b"text", InvalidImage), (uniform_png(), UnsuitableImage)]
+)
+async def test_what_cannot_be_classified_is_not_explained(
+    threads: ThreadPoolExecutor, data: bytes, kind: type[Exception]
+) -> None:
+    counted = metrics()
+    made = pipeline(FakeClient(), threads, counted=counted)
+    with request():
+        with pytest.raises(kind, match=r"^instances\[1\]: "):
+            await made.explain([FILES[0], data], [None, None], "instances[{}]")
+        with pytest.raises(kind):
+            await made.draw(data, None)
+    assert samples(counted.explanations) == {}
+
+
+async def test_explanations_are_prepared_anew_for_other_weights(
+    threads: ThreadPoolExecutor,
+) -> None:
+    client = FakeClient(LARGE)
+    with request():
+        (said,) = await pipeline(client, threads).explain(FILES[:1], [None])
+    assert client.sizes == [(64, 64), (72, 72)]
+    assert client.maps_asked_for == [True, True]
+    assert said.model.version == LARGE.version
+
+
+async def test_explanations_are_admitted_and_timed_as_predictions_are(
+    threads: ThreadPoolExecutor,
+) -> None:
+    client = FakeClient()
+    client.gate = asyncio.Event()
+    made = pipeline(client, threads, limits=Limits(queue_rows=1))
+    with request(0.05):
+        waiting = asyncio.create_task(made.draw(FILES[0], None))
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await made.explain(FILES[:1], [None])
+        with pytest.raises(DeadlineExceeded):
+            await asyncio.wait_for(waiting, 20)
+    client.gate.set()
+    with request():
+        assert len(await made.explain(FILES[:1], [None])) == 1

@@ -22,11 +22,12 @@ from tests.images import BAD_IMAGES, grey, png
 from tests.transformer.rooms import metrics
 from transformer.client import PredictorClient, Status
 from transformer.decode import Slice, decode
+from transformer.explanation import Explanation, explain_from
 from transformer.feedback import FeedbackStore
 from transformer.metrics import TransformerMetrics
 from transformer.pipeline import Pipeline
 from transformer.prediction import Prediction, predict_from
-from transformer.rest import Rooms, rest_routes
+from transformer.rest import Rooms, prefers_png, rest_routes
 
 CARD = Card("resnet18", InputSpec(64, 64))
 IMAGE = png(grey())
@@ -44,6 +45,18 @@ class FakePipeline:
 
     async def decode(self, data: bytes) -> Slice:
         return decode(data, Limits())
+
+    async def explain(
+        self, images: Sequence[bytes], classes: Sequence[str | None]
+    ) -> list[Explanation]:
+        logits, maps = np.array([9, 0, 0, 0], np.float32), np.ones((4, 2, 3), np.float32)
+        said = await self.predict(images)
+        return [
+            explain_from(it, logits, maps, wanted) for it, wanted in zip(said, classes, strict=True)
+        ]
+
+    async def draw(self, image: bytes, wanted: str | None) -> bytes:
+        return f"picture of {wanted}".encode()
 
 
 class FakeClient:
@@ -118,7 +131,65 @@ async def test_a_batch_has_a_limit(rest: httpx.AsyncClient) -> None:
     assert "at most 3" in answer.json()["detail"]
 
 
-@pytest.mark.parametrize("path", ["/predict", "/feedback"])
+@pytest.mark.parametrize(
+    ("form", "explained"),
+    [({}, CLASSES[0]), ({"class": ""}, CLASSES[0]), ({"class": "normal"}, "normal")],
+)
+async def test_an_explanation_is_of_the_class_in_the_form(
+    rest: httpx.AsyncClient, form: dict[str, str], explained: str
+) -> None:
+    answer = await rest.post("/explain", files={"file": IMAGE}, data=form)
+    said = answer.json()
+    assert answer.headers["content-type"] == "application/json"
+    assert said["explained_class"] == explained
+    assert said["pred_class"] == CLASSES[0]
+    assert said["grid"] == [[pytest.approx(1 / 6)] * 3] * 2
+
+
+async def test_who_prefers_png_gets_one(rest: httpx.AsyncClient) -> None:
+    form, headers = {"class": CLASSES[1]}, {"accept": "image/png"}
+    answer = await rest.post("/explain", files={"file": IMAGE}, data=form, headers=headers)
+    assert answer.headers["content-type"] == "image/png"
+    assert answer.content == f"picture of {CLASSES[1]}".encode()
+
+
+@pytest.mark.parametrize("accept", ["image/png", "*/*"])
+async def test_an_unknown_class_is_a_problem_whatever_is_accepted(
+    rest: httpx.AsyncClient, accept: str
+) -> None:
+    headers = {"accept": accept}
+    answer = await rest.post(
+        "/explain", files={"file": IMAGE}, data={"class": "cat"}, headers=headers
+    )
+    assert answer.status_code == 400
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert [item["field"] for item in answer.json()["errors"]] == ["class"]
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        ("", False),
+        ("*/*", False),
+        ("application/json", False),
+        ("image/*", False),
+        ("image/png", True),
+        ("Image/PNG ; q=0.5", True),
+        ("image/png, */*;q=0.8", True),
+        ("application/json, image/png", False),
+        ("application/json;q=0.9, image/png", True),
+        ("application/json, image/png;q=0.9", False),
+        ("image/png;q=0", False),
+        ("image/png;q=0.001;other=1", True),
+        ("image/png;q=lots", True),
+        ("image/pngx,,;", False),
+    ],
+)
+def test_a_picture_comes_where_it_is_ranked_above_json(accept: str, expected: bool) -> None:
+    assert prefers_png(accept) is expected
+
+
+@pytest.mark.parametrize("path", ["/predict", "/explain", "/feedback"])
 async def test_a_file_over_its_limit_is_refused(rest: httpx.AsyncClient, path: str) -> None:
     answer = await rest.post(path, files={"file": bytes(20_001)}, data=form())
     assert answer.status_code == 413
@@ -209,7 +280,7 @@ async def test_files_of_a_batch_are_predicted_at_the_same_time(
     assert [item["prediction_id"] for item in answer.json()] == ["id"] * 3
 
 
-@pytest.mark.parametrize("path", ["/predict", "/feedback"])
+@pytest.mark.parametrize("path", ["/predict", "/explain", "/feedback"])
 async def test_two_files_where_one_is_asked_for_are_refused(
     rest: httpx.AsyncClient, path: str
 ) -> None:

@@ -11,6 +11,7 @@ from serving.card import CLASSES, Card, InputSpec
 from serving.errors import InvalidField, InvalidRequest, InvalidTensor, TooLarge, UnknownModel
 from serving.settings import Limits
 from serving.tensors import join_bytes
+from transformer.explanation import Explanation, explain_from
 from transformer.pipeline import Pipeline
 from transformer.prediction import Prediction, output_specs, predict_from
 from transformer.service import ImageModel
@@ -24,6 +25,13 @@ class FakePipeline:
     async def predict(self, images: Sequence[bytes], place: str = "") -> list[Prediction]:
         eye = np.eye(4, dtype=np.float32) * 9
         return [predict_from(eye[data[0]], CARD, f"id-{data[0]}") for data in images]
+
+    async def explain(
+        self, images: Sequence[bytes], classes: Sequence[str | None], place: str
+    ) -> list[Explanation]:
+        maps = np.ones((4, 2, 2), np.float32)
+        said = zip(await self.predict(images), classes, strict=True)
+        return [explain_from(it, maps[:, 0, 0], maps, wanted) for it, wanted in said]
 
 
 async def ready() -> bool:
@@ -82,8 +90,9 @@ async def test_rows_are_limited_on_both_doors() -> None:
 
 @pytest.mark.parametrize("body", [[], "text", None, 7])
 async def test_a_v1_body_is_an_object(body: Any) -> None:
-    with pytest.raises(InvalidRequest):
-        await model().predict(body)
+    for verb in (model().predict, model().explain):
+        with pytest.raises(InvalidRequest):
+            await verb(body)
 
 
 @pytest.mark.parametrize(
@@ -102,6 +111,43 @@ async def test_the_wrong_v1_instance_is_named(instances: Any, field: str) -> Non
     with pytest.raises(InvalidField) as failed:
         await model().predict({"instances": instances})
     assert [item.field for item in failed.value.fields] == [field]
+
+
+async def test_v1_explains_each_instance_with_its_class() -> None:
+    instances: list[dict[str, Any]] = [
+        {"b64": "AQ=="},
+        {"b64": "Ag==", "class": "normal"},
+        {"b64": "AA==", "class": None},
+    ]
+    said = (await model().explain({"instances": instances}))["predictions"]
+    assert [it.pred_class for it in said] == [CLASSES[1], CLASSES[2], CLASSES[0]]
+    assert [it.explained_class for it in said] == [CLASSES[1], "normal", CLASSES[0]]
+
+
+async def test_explanations_are_limited_in_rows() -> None:
+    with pytest.raises(TooLarge, match="at most 3"):
+        await model().explain({"instances": [{"b64": "AQ=="}] * 4})
+
+
+@pytest.mark.parametrize(
+    ("instance", "field"),
+    [
+        ({"b64": "AQ==", "class": "cat"}, "instances[1].class"),
+        ({"b64": "AQ==", "class": 3}, "instances[1].class"),
+        ({"b64": "!", "class": "normal"}, "instances[1].b64"),
+        ({"class": "normal"}, "instances[1]"),
+        ({"b64": "AQ==", "key": 1}, "instances[1]"),
+    ],
+)
+async def test_the_wrong_instance_to_explain_is_named(instance: Any, field: str) -> None:
+    with pytest.raises(InvalidField) as failed:
+        await model().explain({"instances": [{"b64": "AQ=="}, instance]})
+    assert [item.field for item in failed.value.fields] == [field]
+
+
+async def test_a_class_is_no_part_of_a_prediction() -> None:
+    with pytest.raises(InvalidField, match=r'expected \{"b64": "..."\}$'):
+        await model().predict({"instances": [{"b64": "AQ==", "class": "normal"}]})
 
 
 async def test_metadata_and_health_are_the_models_own() -> None:

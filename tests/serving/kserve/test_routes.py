@@ -13,13 +13,14 @@ from kserve.protocol.rest.v1_endpoints import register_v1_endpoints
 from serving import errors
 from serving.http_door import install_http_door
 from serving.kserve.repository import ClosedRepository
-from serving.kserve.routes import v1_routes, v2_routes
+from serving.kserve.routes import V1Api, v1_routes, v2_routes
 from serving.kserve.statuses import SDK_ERRORS, translate
 from serving.kserve.v2_body import HEADER, V2Response
 from serving.settings import Limits
 from tests.serving.kserve.toy import Toy, data_plane
 
-EXAMPLE = {"requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}}}
+BODY_OF_V1 = {"requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}}}
+API = V1Api(BODY_OF_V1, V2Response)
 INFER = "/v2/models/ctscan/infer"
 BODY = {"inputs": [{"name": "values", "datatype": "UINT8", "shape": [2], "data": [1, 2]}]}
 
@@ -27,7 +28,7 @@ BODY = {"inputs": [{"name": "values", "datatype": "UINT8", "shape": [2], "data":
 def build(model: Toy) -> FastAPI:
     plane = data_plane(model)
     app = FastAPI()
-    app.include_router(v1_routes(plane, EXAMPLE, V2Response))
+    app.include_router(v1_routes(plane, API, API))
     app.include_router(v2_routes(plane, ClosedRepository(plane.model_registry)))
     install_http_door(app, Limits(), translate, SDK_ERRORS)
     return app
@@ -46,13 +47,18 @@ async def client(model: Toy) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.mark.parametrize("kind", ["application/json", "application/json; charset=utf-8", None])
+@pytest.mark.parametrize("verb", ["predict", "explain"])
 async def test_v1_takes_json_whatever_the_content_type_says(
-    client: httpx.AsyncClient, kind: str | None
+    client: httpx.AsyncClient, kind: str | None, verb: str
 ) -> None:
     headers = {} if kind is None else {"content-type": kind}
     content = orjson.dumps({"instances": [1, "zwei"]})
-    answer = await client.post("/v1/models/ctscan:predict", content=content, headers=headers)
-    assert (answer.status_code, answer.json()) == (200, {"predictions": [1, "zwei"]})
+    answer = await client.post(f"/v1/models/ctscan:{verb}", content=content, headers=headers)
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "predictions": [1, "zwei"],
+        **({"why": 2} if verb == "explain" else {}),
+    }
     assert answer.headers["content-type"] == "application/json"
 
 
@@ -64,8 +70,11 @@ def test_the_sdk_takes_json_with_a_charset_for_raw_bytes() -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b'{"instances": NaN}'])
-async def test_v1_refuses_what_is_no_json(client: httpx.AsyncClient, content: bytes) -> None:
-    answer = await client.post("/v1/models/ctscan:predict", content=content)
+@pytest.mark.parametrize("verb", ["predict", "explain"])
+async def test_v1_refuses_what_is_no_json(
+    client: httpx.AsyncClient, content: bytes, verb: str
+) -> None:
+    answer = await client.post(f"/v1/models/ctscan:{verb}", content=content)
     assert answer.status_code == 400
     assert "no valid JSON" in answer.json()["detail"]
 
@@ -124,6 +133,7 @@ async def test_v2_refuses_a_wrong_tensor_with_400(
     [
         ("GET", "/v1/models/other"),
         ("POST", "/v1/models/other:predict"),
+        ("POST", "/v1/models/other:explain"),
         ("GET", "/v2/models/other"),
         ("GET", "/v2/models/other/ready"),
         ("POST", "/v2/models/other/infer"),
@@ -193,7 +203,8 @@ async def test_lists_and_metadata(client: httpx.AsyncClient) -> None:
 
 def test_openapi_shows_bodies_and_errors_of_v1_and_v2() -> None:
     paths = build(Toy()).openapi()["paths"]
-    for path in ("/v1/models/{model_name}:predict", "/v2/models/{model_name}/infer"):
+    v1 = [f"/v1/models/{{model_name}}:{verb}" for verb in ("predict", "explain")]
+    for path in (*v1, "/v2/models/{model_name}/infer"):
         call = paths[path]["post"]
         assert call["requestBody"]["content"]["application/json"]["schema"]
         assert set(call["responses"]) >= {

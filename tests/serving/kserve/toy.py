@@ -56,6 +56,9 @@ class Toy(Model):  # type: ignore[misc]  # the SDK is untyped
             raise InvalidRequest("the body is no JSON object")
         return {"predictions": payload["instances"]}
 
+    async def explain(self, payload: Any, headers: dict[str, str] | None = None) -> Any:
+        return {**await self.predict(payload, headers), "why": len(payload["instances"])}
+
     def get_input_types(self) -> list[dict[str, Any]]:
         return [VALUES.metadata()]
 
