@@ -217,7 +217,7 @@ async def require_one_file(request: Request) -> None:
         InvalidField: there is more than one `file`.
     """
     if len((await request.form()).getlist("file")) > 1:
-        what = "expected one file: send several to /predict/batch as `files`"
+        what = "expected one file: send a request for each, or /predict/batch for several"
         raise InvalidField(f"file: {what}", fields=(FieldError("file", what),))
 
 
