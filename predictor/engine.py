@@ -22,6 +22,7 @@ from serving.settings import ConfigError, Predictor
 logger = logging.getLogger(__name__)
 
 GOLDEN_ROWS = 8
+TIMINGS = 3
 # How far a way may differ from eager fp32 on the golden inputs; random-weight ResNet-18 in bf16
 # was measured at 0.011-0.017.
 GREATEST_DIFFERENCE = 0.03
@@ -180,9 +181,13 @@ class Engine:
         return agrees
 
     def _seconds(self, rows: Sequence[NDArray[np.uint8]]) -> float:
-        start = self._clock()
-        self.run(rows)
-        return self._clock() - start
+        """The least of a few timings: what else the machine does can only add to one."""
+        times = []
+        for _ in range(TIMINGS):
+            start = self._clock()
+            self.run(rows)
+            times.append(self._clock() - start)
+        return min(times)
 
     def _use(self, way: Way) -> None:
         # A copy each time: what bf16 rounds away would be lost on the way back to fp32.

@@ -56,6 +56,7 @@ async def serve(
             app,
             log_config=None,
             access_log=False,
+            proxy_headers=False,
             lifespan="off",
             timeout_keep_alive=75,
             timeout_graceful_shutdown=max(1, round(lifecycle.settings.grace_s)),
