@@ -68,11 +68,7 @@ def decode(data: bytes, limits: Limits) -> Slice:
     """
     if not data:
         raise InvalidImage(f"the file is empty: send one image as {ACCEPTED}")
-    if len(data) > limits.file_bytes:
-        raise TooLarge(
-            f"the file has {len(data)} bytes, at most {limits.file_bytes} are accepted: "
-            "send a smaller one"
-        )
+    require_size(len(data), limits)
     name = _format(data)
     require_few_parts(data, name)
     try:
@@ -91,6 +87,19 @@ def decode(data: bytes, limits: Limits) -> Slice:
             f"the file begins as a {name} but cannot be read to its end: it is truncated or "
             "damaged, send it whole"
         ) from error
+
+
+def require_size(size: int, limits: Limits) -> None:
+    """Refuse a file by its number of bytes; a door that knows it first need not read the file.
+
+    Raises:
+        TooLarge: more than `limits.file_bytes`.
+    """
+    if size > limits.file_bytes:
+        raise TooLarge(
+            f"the file has {size} bytes, at most {limits.file_bytes} are accepted: "
+            "send a smaller one"
+        )
 
 
 def _format(data: bytes) -> str:

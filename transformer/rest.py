@@ -19,6 +19,7 @@ from serving.openapi import problem_responses
 from serving.request import until_deadline
 from serving.settings import Settings
 from transformer.client import PredictorClient
+from transformer.decode import require_size
 from transformer.explanation import Explanation, require_class
 from transformer.feedback import Correction, FeedbackStore
 from transformer.metrics import TransformerMetrics
@@ -200,11 +201,7 @@ def rest_routes(rooms: Rooms) -> APIRouter:
         )
 
     async def read(file: UploadFile) -> bytes:
-        if file.size is not None and file.size > limits.file_bytes:
-            raise TooLarge(
-                f"the file has {file.size} bytes, at most {limits.file_bytes} are accepted: "
-                "send a smaller one"
-            )
+        require_size(file.size or 0, limits)
         return await file.read()
 
     return router
