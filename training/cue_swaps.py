@@ -6,18 +6,23 @@ gives the picture one cue of the donor and leaves what it shows. A model that re
 its answer. Nothing here is ever used in training.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from random import Random
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from serving.card import CLASSES
 from training.lungs import between_air_and_tissue, inside_frame
+from training.pictures import Picture
 
 Swap = Callable[[Image.Image, Image.Image], Image.Image]
 Grey = npt.NDArray[np.uint8]
 Box = tuple[int, int, int, int]
 
+NORMAL = CLASSES.index("normal")
 # A row or column belongs to the body where this share of it is brighter than the dark quarter.
 BODY_SHARE = 0.04
 
@@ -89,6 +94,24 @@ CUE_SWAPS: dict[str, Swap] = {
     "border": border,
     "everything": everything,
 }
+
+
+def choose_donors(pictures: Sequence[Picture]) -> dict[str, Path]:
+    """For each picture a file of the other source: a normal for a cancer and the reverse.
+
+    The choice depends on the pictures alone, not on their order. Empty where a source is missing.
+    """
+    ordered = sorted(pictures, key=lambda picture: picture.digest)
+    normal = [picture.path for picture in ordered if picture.label == NORMAL]
+    cancers = [picture.path for picture in ordered if picture.label != NORMAL]
+    if not normal or not cancers:
+        return {}
+    return {
+        picture.digest: Random(picture.digest).choice(
+            cancers if picture.label == NORMAL else normal
+        )
+        for picture in ordered
+    }
 
 
 def body_box(grey: Grey) -> Box:
