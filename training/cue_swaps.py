@@ -135,9 +135,7 @@ def _counts(grey: Grey) -> npt.NDArray[np.int64]:
     return np.bincount(grey.ravel(), minlength=256)
 
 
-def _matched(
-    own: npt.NDArray[np.int64], other: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float64]:
+def _matched(own: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """For each of 256 greys the one at the same rank in the other counts; itself where none is."""
     if not own.sum() or not other.sum():
         return np.arange(256, dtype=np.float64)

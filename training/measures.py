@@ -101,7 +101,7 @@ def balanced_accuracy(table: Ints) -> float:
 
 
 def brier(shares: Floats, labels: Ints) -> float:
-    """Mean squared distance of the probabilities [N,classes] from the truth, 0 to 2 (Brier 1950)."""
+    """Mean squared distance of probabilities [N,classes] from the truth, 0 to 2 (Brier 1950)."""
     truth = np.eye(shares.shape[1])[labels]
     return float(((shares - truth) ** 2).sum(1).mean())
 

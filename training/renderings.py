@@ -122,4 +122,3 @@ SHIFTS: dict[str, Rendering] = {
 def _mapped(image: Image.Image, greys: Sequence[float]) -> Image.Image:
     table = [min(255, max(0, round(grey))) for grey in greys]
     return image.point(table * 3)
-

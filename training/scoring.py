@@ -104,7 +104,7 @@ def _answers(
 
 
 def _run(engine: Engine, rows: list[npt.NDArray[np.uint8]]) -> list[Scores]:
-    """Scores in the order of the rows; the engine takes rows of one number of channels at a time."""
+    """Scores in the order of the rows; rows of one and of three channels go by themselves."""
     scores: dict[int, Scores] = {}
     for channels in {row.shape[2] for row in rows}:
         at = [index for index, row in enumerate(rows) if row.shape[2] == channels]
