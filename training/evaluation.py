@@ -119,8 +119,8 @@ class Evaluation:
 
     @cached_property
     def swaps(self) -> list[Sides]:
-        """Who stays on their side under each cue swap."""
-        return self._sides([SWAP + name for name in CUE_SWAPS])
+        """Who stays on their side as it is, and under each cue swap."""
+        return self._sides([AS_IS, *(SWAP + name for name in CUE_SWAPS)])
 
     @cached_property
     def blanked(self) -> list[Sides]:
