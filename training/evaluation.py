@@ -180,10 +180,8 @@ class Evaluation:
         parts = []
         for fold in folds:
             # Shifted too, as the card's temperature was fitted.
-            others = self.outcomes.where(
-                (self.outcomes.fold != fold)
-                & np.isin(self.outcomes.variant, [AS_IS, *RENDERINGS, *SHIFTS])
-            )
+            fitting = np.isin(self.outcomes.variant, [AS_IS, *SHIFTS])
+            others = self.outcomes.where(fitting & (self.outcomes.fold != fold))
             part = self.as_is.where(self.as_is.fold == fold)
             scale = self.temperature / fit_temperature(others.logits, others.label)
             parts.append(replace(part, logits=part.logits * scale))

@@ -28,6 +28,10 @@ TYPES: dict[str, Any] = {
 }
 
 
+# What numpy raises for a file of another kind, an array by itself among them.
+NO_ARCHIVE = (OSError, EOFError, TypeError, AttributeError, zipfile.BadZipFile)
+
+
 class OutcomesError(ValueError):
     """A file that holds no outcomes; the text is one clear line."""
 
@@ -89,11 +93,11 @@ class Outcomes:
             OutcomesError: the file is missing or holds something else.
         """
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 return cls(*(stored[item.name] for item in fields(cls)))
         except FileNotFoundError as error:
             raise OutcomesError(f"{path} does not exist: run make evaluate first") from error
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except (*NO_ARCHIVE, ValueError, KeyError) as error:
             raise OutcomesError(f"{path} holds no outcomes: run make evaluate anew") from error
 
 
