@@ -45,7 +45,7 @@ else
     rm /tmp/lock.txt
 fi
 cd /opt/ctscan/lib/python3*/site-packages
-rm -rf kubernetes/test numpy/tests numpy/*/tests pandas/tests torch/include torch/bin
+rm -rf kubernetes/aio kubernetes/test numpy/tests numpy/*/tests pandas/tests torch/include
 find . -name '*.a' -delete
 SCRIPT
 
