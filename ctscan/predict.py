@@ -157,17 +157,23 @@ def as_csv(rows: Sequence[Row]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, columns(rows), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({key: as_cell(value) for key, value in row.items()} for row in rows)
     return text.getvalue()
 
 
+def as_cell(value: object) -> object:
+    """A list as one cell of a table, joined by semicolons; anything else as it is."""
+    return ";".join(map(str, value)) if isinstance(value, list) else value
+
+
 def as_table(rows: Sequence[Row]) -> str:
-    table = Table("file", "class", "confidence", "problem")
+    table = Table("file", "class", "confidence", "decision", "reasons", "problem")
     for row in rows:
         share = f"{row['confidence']:.1%}" if "confidence" in row else ""
-        cells = (row["file"], row.get("pred_class", ""), share, row.get("error", ""))
+        names = ("decision", "reasons", "error")
+        cells = (row["file"], row.get("pred_class", ""), share, *(row.get(it, "") for it in names))
         # Without markup: a file may be called [red].png.
-        table.add_row(*(Text(cell) for cell in cells))
+        table.add_row(*(Text(str(as_cell(cell))) for cell in cells))
     console = Console(file=io.StringIO(), width=None if sys.stdout.isatty() else 120)
     console.print(table)
     text: str = console.file.getvalue()  # type: ignore[attr-defined]

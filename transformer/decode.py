@@ -52,6 +52,7 @@ class Slice:
     image: Image.Image
     height: int
     width: int
+    is_dicom: bool = False
 
 
 def decode(data: bytes, limits: Limits) -> Slice:

@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import cast
 
@@ -20,8 +21,9 @@ from serving.errors import (
 )
 from serving.settings import Limits
 from tests.images import colours, grey, png, uniform_png
-from tests.transformer.rooms import metrics, request
+from tests.transformer.rooms import GATE, metrics, request
 from transformer.client import Answer, PredictorClient
+from transformer.decode import Slice, decode
 from transformer.drift import DriftLog, DriftRow
 from transformer.metrics import TransformerMetrics
 from transformer.pipeline import TRIES_OF_CARDS, Pipeline
@@ -56,7 +58,10 @@ class FakeClient:
             self.known = served
             raise StaleCard("other weights")
         maps = np.arange(16, dtype=np.float32).reshape(4, 2, 2) if cam else None
-        return [Answer(np.array([row.mean(), 0, 0, 0], np.float32), served, maps) for row in rows]
+        apart = None if served.gate is None else served.gate.feature_distance
+        return [
+            Answer(np.array([row.mean(), 0, 0, 0], np.float32), served, maps, apart) for row in rows
+        ]
 
 
 class FakeDrift:
@@ -130,6 +135,37 @@ async def test_each_prediction_is_a_drift_row(threads: ThreadPoolExecutor) -> No
     assert [row.pred_conf for row in drift.rows] == [item.confidence for item in said]
     assert [row.timestamp for row in drift.rows] == ["2026-01-01T12:00:00.000+00:00"] * 2
     assert drift.rows[0].mean != drift.rows[1].mean
+
+
+async def test_each_prediction_is_judged_recorded_and_counted(
+    threads: ThreadPoolExecutor,
+) -> None:
+    drift, counted = FakeDrift(), metrics()
+    gated = replace(SMALL, gate=replace(GATE, feature_distance=0.3))
+    made = pipeline(FakeClient(gated), threads, drift, counted=counted)
+    with request():
+        said = await made.predict([FILES[0], png(colours()), FILES[0]])
+    assert [item.decision for item in said] == ["accept", "abstain", "accept"]
+    assert "colour" in said[1].reasons
+    assert [row.decision for row in drift.rows] == [item.decision for item in said]
+    assert [row.reasons for row in drift.rows] == [";".join(item.reasons) for item in said]
+    assert [row.distance for row in drift.rows] == [0.3] * 3
+    assert samples(counted.decisions) == {"accept": 2, "abstain": 1}
+    assert samples(counted.gate_reasons) == dict.fromkeys(said[1].reasons, 1)
+
+
+async def test_that_a_slice_was_dicom_reaches_the_gate(
+    threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def as_dicom(data: bytes, limits: Limits) -> Slice:
+        return replace(decode(data, limits), is_dicom=True)
+
+    monkeypatch.setattr("transformer.pipeline.decode", as_dicom)
+    with request():
+        (said,) = await pipeline(FakeClient(), threads).predict(FILES[:1])
+        (explained,) = await pipeline(FakeClient(), threads).explain(FILES[:1], [None])
+    assert said.reasons == ["source_unvalidated", "gate_unavailable"]
+    assert explained.reasons == said.reasons
 
 
 async def test_rows_are_prepared_anew_for_other_weights(threads: ThreadPoolExecutor) -> None:
