@@ -52,8 +52,10 @@ class Stub:
         logits[:, 0] = rows.reshape(len(rows), -1).mean(1)
         known = request.parameters["card_version"].string_param == outcome.version
         card = json.dumps(outcome.to_wire())
-        maps = np.stack([rows[..., 0] * np.float32(part) for part in range(4)], axis=1)
-        apart = logits[:, 0] / 512
+        maps: NDArray[np.float32] = np.stack(
+            [rows[..., 0] * np.float32(part) for part in range(4)], axis=1
+        )
+        apart = logits[:, 0] / np.float32(512)
         tensors: dict[str, NDArray[np.float32]] = {"logits": logits, "cam": maps, "distance": apart}
         names = [output.name for output in request.outputs]
         return pb.ModelInferResponse(
