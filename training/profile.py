@@ -7,7 +7,7 @@ profiles were chosen.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -30,8 +30,7 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Profile:
+class Profile(TypedDict):
     """What a `Gate` has of the grey values; see there."""
 
     profiles: tuple[tuple[float, ...], ...]

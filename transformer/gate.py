@@ -4,7 +4,7 @@ Pure functions; every bound is the card's. How often which reason is right was m
 docs/api.md, "Decision and reasons".
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -86,7 +86,7 @@ def judge(
     Args:
         probabilities: calibrated, one for each class.
     """
-    found: set[Reason] = set() if gate is None else _objections(gate, probabilities, evidence)
+    found = set(() if gate is None else _objections(gate, probabilities, evidence))
     if gate is None or (gate.feature_distance is not None and evidence.distance is None):
         found.add("gate_unavailable")
     if pred_class == NEVER_ACCEPTED:
@@ -98,31 +98,28 @@ def judge(
     return Verdict(max(asked_for, key=DECISIONS.index, default="accept"), reasons)
 
 
-def _objections(gate: Gate, probabilities: Sequence[float], evidence: Evidence) -> set[Reason]:
+def _objections(gate: Gate, probabilities: Sequence[float], evidence: Evidence) -> Iterator[Reason]:
     """The reasons that the gate's bounds give."""
-    found = input_objections(gate, evidence.statistics)
+    yield from input_objections(gate, evidence.statistics)
     bound, distance = gate.feature_distance, evidence.distance
     if bound is not None and distance is not None and distance > bound:
-        found.add("far_from_training")
+        yield "far_from_training"
     second, best = sorted(probabilities)[-2:]
     if best - second < gate.margin:
-        found.add("low_margin")
-    return found
+        yield "low_margin"
 
 
-def input_objections(gate: Gate, statistics: Statistics) -> set[Reason]:
+def input_objections(gate: Gate, statistics: Statistics) -> Iterator[Reason]:
     """The reasons that the image alone gives, whatever the network says of it."""
-    found: set[Reason] = set()
     if statistics.colour_share > gate.colour_share:
-        found.add("colour")
+        yield "colour"
     profile = grey_profile(statistics.histogram)
     nearest = profile_distances(profile, gate.profiles).min()
     others = profile_distances(profile, gate.other_profiles).min(initial=nearest)
     if others > gate.ct_distance:
-        found.add("not_ct_profile")
+        yield "not_ct_profile"
     if nearest > gate.profile_distance:
-        found.add("rendering_mismatch")
-    return found
+        yield "rendering_mismatch"
 
 
 def grey_profile(histogram: ArrayLike) -> NDArray[np.float64]:

@@ -45,24 +45,24 @@ def test_what_was_left_out_is_within_the_bound_but_for_a_few(data: tuple[Ints, I
         known = shares[cancers & (folds != fold)]
         chosen = known[medoids(known, PROFILES)]
         apart[folds == fold] = profile_distances(shares[folds == fold], chosen).min(1)
-    within = (apart <= fitted.profile_distance)[cancers].mean()
+    within = (apart <= fitted["profile_distance"])[cancers].mean()
     assert RENDERED_ALIKE <= within < 1
     # The odd one did not make the bound.
-    assert fitted.profile_distance < 15 < apart[17]
+    assert fitted["profile_distance"] < 15 < apart[17]
 
 
 def test_other_slices_are_within_the_bound_of_all_ct_alone(data: tuple[Ints, Ints]) -> None:
     fitted = fit_profile(*data)
     normals = grey_profile(data[0][data[1] == NORMAL])
-    assert profile_distances(normals, fitted.profiles).min() > 2 * fitted.profile_distance
-    assert profile_distances(normals, fitted.other_profiles).min(1).max() < fitted.ct_distance
+    assert profile_distances(normals, fitted["profiles"]).min() > 2 * fitted["profile_distance"]
+    assert profile_distances(normals, fitted["other_profiles"]).min(1).max() < fitted["ct_distance"]
     # Of all slices a smaller share may be beyond it, the odd one among them.
-    assert fitted.ct_distance > fitted.profile_distance
+    assert fitted["ct_distance"] > fitted["profile_distance"]
 
 
 def test_what_is_fitted_makes_a_gate(data: tuple[Ints, Ints]) -> None:
     fitted = fit_profile(*data)
-    gate = Gate(**vars(fitted), margin=0.1)
+    gate = Gate(**fitted, margin=0.1)
     assert (len(gate.profiles), len(gate.other_profiles)) == (PROFILES, OTHER_PROFILES)
     assert all(share == round(share, 4) for share in gate.profiles[0])
 
@@ -74,13 +74,13 @@ def test_it_comes_out_alike_each_time(data: tuple[Ints, Ints]) -> None:
 def test_data_without_normals_have_no_other_profiles(data: tuple[Ints, Ints]) -> None:
     cancers = data[1] != NORMAL
     fitted = fit_profile(data[0][cancers], data[1][cancers])
-    assert fitted.other_profiles == ()
-    assert fitted.profiles == fit_profile(*data).profiles
+    assert fitted["other_profiles"] == ()
+    assert fitted["profiles"] == fit_profile(*data)["profiles"]
 
 
 def test_a_handful_of_slices_is_enough(data: tuple[Ints, Ints]) -> None:
     fitted = fit_profile(data[0][[0, 60, 159]], data[1][[0, 60, 159]])
-    assert (len(fitted.profiles), len(fitted.other_profiles)) == (2, 1)
+    assert (len(fitted["profiles"]), len(fitted["other_profiles"])) == (2, 1)
 
 
 def test_normals_alone_are_refused(data: tuple[Ints, Ints]) -> None:

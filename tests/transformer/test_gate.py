@@ -149,12 +149,13 @@ def test_the_nearest_profile_counts(value: int, reasons: set[Reason]) -> None:
         profile_distance=12.0,
         ct_distance=20.0,
     )
-    assert input_objections(gate, seen(value).statistics) == reasons
+    assert set(input_objections(gate, seen(value).statistics)) == reasons
 
 
 def test_without_other_profiles_the_first_ones_stand_for_all_ct() -> None:
     gate = replace(GATE, profiles=(profile_at(100),), profile_distance=12.0, ct_distance=20.0)
-    assert input_objections(gate, seen(132).statistics) == {"rendering_mismatch", "not_ct_profile"}
+    found = [*input_objections(gate, seen(132).statistics)]
+    assert found == ["not_ct_profile", "rendering_mismatch"]
 
 
 def test_how_much_is_black_changes_nothing() -> None:
