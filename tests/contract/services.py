@@ -19,6 +19,7 @@ import yaml
 from predictor.networks import NETWORKS
 from serving.card import Card, InputSpec, write_card
 from serving.settings import ENVIRONMENT
+from tests.images import WINDOW
 
 ROOT = Path(__file__).parents[2]
 # Generous: only a hang reaches it.
@@ -197,7 +198,7 @@ def write_weights(
     network = NETWORKS["custom_cnn"](image_size=image_size, **arguments)
     state = network.state_dict()
     state["classifier.4.weight"] *= 12
-    spec = InputSpec(image_size, image_size)
+    spec = InputSpec(image_size, image_size, window=WINDOW)
     card = Card("custom_cnn", spec, arguments=arguments, temperature=temperature)
     return _written(folder, state, card)
 
@@ -206,7 +207,9 @@ def write_weights_with_maps(folder: Path) -> tuple[Path, Card]:
     """Random weights of a network that has class activation maps, of 3 x 3 cells."""
     torch.manual_seed(1)
     state = NETWORKS["resnet18"]().state_dict()
-    return _written(folder, state, Card("resnet18", InputSpec(96, 96), temperature=2.0))
+    return _written(
+        folder, state, Card("resnet18", InputSpec(96, 96, window=WINDOW), temperature=2.0)
+    )
 
 
 def _written(folder: Path, state: Mapping[str, torch.Tensor], card: Card) -> tuple[Path, Card]:

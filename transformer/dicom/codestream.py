@@ -13,6 +13,8 @@ from transformer.dicom.header import Header
 from transformer.dicom.syntaxes import Packing
 
 END = b"\xff\xd9"
+# What writers put behind it to make the length even.
+FILLING = b"\0\xff"
 START_OF_JPEG = b"\xff\xd8"
 START_OF_JPEG_2000 = b"\xff\x4f\xff\x51"
 # SOF0 and SOF1: sequential, Huffman. Others that bear a frame's size: progressive, lossless, ...
@@ -43,7 +45,7 @@ def require_codestream(frame: bytes, header: Header) -> Codestream:
         struct.error: it ends too early.
     """
     packing = header.syntax.packing
-    if not frame.rstrip(b"\0").endswith(END):
+    if not frame.rstrip(FILLING).endswith(END):
         raise InvalidImage(
             f"the DICOM file's {packing.value} pixels do not come to their end: they are "
             "truncated or damaged, send the file whole"

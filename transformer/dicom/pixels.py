@@ -51,17 +51,18 @@ def _bits(codestream: Codestream, header: Header) -> int:
 
 
 def _native(data: bytes, header: Header) -> Stored:
-    """Pixels as they are; one byte more may fill an odd number up."""
-    pixels, expected = header.pixels, header.rows * header.columns * header.bits_allocated // 8
+    """Pixels as they are; some writers fill them up, by less than what would be another image."""
+    row = header.columns * header.bits_allocated // 8
+    pixels, expected = header.pixels, header.rows * row
     whole = pixels.start + pixels.length <= len(data)
-    if pixels.length == UNDEFINED or not whole or not 0 <= pixels.length - expected <= 1:
+    if pixels.length == UNDEFINED or not whole or not 0 <= pixels.length - expected <= row:
         raise InvalidImage(
             f"the DICOM file has more or fewer pixels than the {header.columns} x {header.rows} "
             "that its header says: it is truncated or damaged, send it whole"
         )
     kind = "u1" if header.bits_allocated == 8 else header.syntax.encoding.order + "u2"
-    pixel_values = np.frombuffer(data, kind, header.rows * header.columns, pixels.start)
-    return pixel_values.astype(np.uint16).reshape(header.rows, header.columns)
+    values = np.frombuffer(data, kind, header.rows * header.columns, pixels.start)
+    return values.astype(np.uint16).reshape(header.rows, header.columns)
 
 
 def _one_frame(data: bytes, header: Header) -> bytes:
