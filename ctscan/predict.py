@@ -67,7 +67,7 @@ def is_image_file(path: Path) -> bool:
         return False
     try:
         with path.open("rb") as file:
-            return file.read(DICOM_AT + len(DICOM)).endswith(DICOM)
+            return file.read(DICOM_AT + len(DICOM))[DICOM_AT:] == DICOM
     except OSError:
         return False
 
