@@ -34,6 +34,13 @@ class Window:
     center: float
     width: float
 
+    def __post_init__(self) -> None:
+        for value in (self.center, self.width):
+            if type(value) not in (int, float) or not math.isfinite(value):
+                raise CardError(f"card: input: window: {value!r} is no number")
+        if self.width <= 0:
+            raise CardError(f"card: input: window: width is {self.width}, expected more than 0")
+
 
 @dataclass(frozen=True)
 class Gate:

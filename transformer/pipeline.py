@@ -16,12 +16,13 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.card import InputSpec
+from serving.card import InputSpec, Window
 from serving.errors import Overloaded, ServiceError, StaleCard
 from serving.request import until_deadline
 from serving.settings import Limits
 from transformer.client import Answer, PredictorClient
 from transformer.decode import Slice, decode
+from transformer.dicom import is_dicom
 from transformer.drift import DriftLog, DriftRow
 from transformer.explanation import Explanation, explain_from
 from transformer.gate import Evidence
@@ -102,13 +103,20 @@ class Pipeline:
         async with self._admitted(1):
             (answer,), (evidence,) = await self._infer([image], PLACE, cam=True)
             explanation = self._explained(answer, evidence, wanted)
-            return await loop.run_in_executor(self._threads, self._draw, image, explanation)
+            window = answer.card.input.window
+            return await loop.run_in_executor(self._threads, self._draw, image, window, explanation)
 
     async def decode(self, data: bytes) -> Slice:
-        """One image file alone, as `predict` would read it."""
+        """One image file alone, as `predict` would read it.
+
+        Raises:
+            PredictorUnavailable: a DICOM file, and nobody tells the window to show it in.
+            ServiceError: a bad image.
+        """
         loop = asyncio.get_running_loop()
         async with self._admitted(1):
-            return await loop.run_in_executor(self._threads, decode, data, self._limits)
+            window = (await self._client.card()).input.window if is_dicom(data) else None
+            return await loop.run_in_executor(self._threads, decode, data, self._limits, window)
 
     async def _infer(
         self, images: Sequence[bytes], place: str, *, cam: bool = False
@@ -150,7 +158,7 @@ class Pipeline:
 
     def _prepare(self, data: bytes, spec: InputSpec) -> Prepared:
         with self._metrics.stages.stage("decode"):
-            ct_slice = decode(data, self._limits)
+            ct_slice = decode(data, self._limits, spec.window)
         with self._metrics.stages.stage("preprocess"):
             statistics = summarise(ct_slice)
             require_contrast(statistics, self._limits)
@@ -164,10 +172,10 @@ class Pipeline:
         self._metrics.explanations.labels(explanation.explained_class).inc()
         return explanation
 
-    def _draw(self, data: bytes, explanation: Explanation) -> bytes:
+    def _draw(self, data: bytes, window: Window | None, explanation: Explanation) -> bytes:
         # Decoded again: to keep the pixels while the predictor works would cost every prediction
         # their memory.
-        ct_slice = decode(data, self._limits)
+        ct_slice = decode(data, self._limits, window)
         with self._metrics.stages.stage("draw"):
             return overlay(ct_slice, explanation)
 

@@ -21,6 +21,7 @@ from predictor.networks import NETWORKS
 from serving.card import Card, Gate, InputSpec, write_card
 from serving.settings import ENVIRONMENT, Limits
 from tests.contract.slices import row_of, slice_png
+from tests.images import WINDOW
 from transformer.decode import decode
 from transformer.gate import grey_profile
 from transformer.statistics import summarise
@@ -202,7 +203,7 @@ def write_weights(
     network = NETWORKS["custom_cnn"](image_size=image_size, **arguments)
     state = network.state_dict()
     state["classifier.4.weight"] *= 12
-    spec = InputSpec(image_size, image_size)
+    spec = InputSpec(image_size, image_size, window=WINDOW)
     card = Card("custom_cnn", spec, arguments=arguments, temperature=temperature)
     return _written(folder, state, card)
 
@@ -217,7 +218,8 @@ def write_weights_with_maps(folder: Path) -> tuple[Path, Card]:
     known = slice_png(0)
     profile = grey_profile(summarise(decode(known, Limits())).histogram)
     gate = Gate((tuple(profile.tolist()),), (), 20.0, 40.0, margin=0.0, feature_distance=1e-4)
-    card = Card("resnet18", InputSpec(96, 96), temperature=2.0, gate=gate)
+    spec = InputSpec(96, 96, window=WINDOW)
+    card = Card("resnet18", spec, temperature=2.0, gate=gate)
     row = torch.from_numpy(row_of(known, 96)).permute(2, 0, 1)[None] / 255
     mean, std = (torch.tensor(values)[:, None, None] for values in (card.mean, card.std))
     with torch.inference_mode():

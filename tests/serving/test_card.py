@@ -101,6 +101,22 @@ def test_the_digest_does_not_change_with_the_weights() -> None:
     assert replace(CARD, weights_sha256="00" * 32).input.digest == CARD.input.digest
 
 
+@pytest.mark.parametrize(
+    ("center", "width", "words"),
+    [
+        (0, 0, "width is 0"),
+        (0, -5.0, "width is -5"),
+        (float("nan"), 400, "no number"),
+        (0, float("inf"), "no number"),
+        ("40", 400, "no number"),
+        (True, 400, "no number"),
+    ],
+)
+def test_a_window_that_shows_nothing_is_refused(center: Any, width: Any, words: str) -> None:
+    with pytest.raises(CardError, match=f"card: input: window.*{words}"):
+        Window(center, width)
+
+
 def test_versions_and_digests_are_twelve_hex_digits() -> None:
     for digest in (CARD.version, CARD.input.digest):
         assert len(digest) == 12

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from prometheus_client import Counter
 
-from serving.card import CLASSES, Card, InputSpec
+from serving.card import CLASSES, Card, InputSpec, Window
 from serving.errors import (
     DeadlineExceeded,
     InvalidImage,
@@ -20,7 +20,8 @@ from serving.errors import (
     UnsuitableImage,
 )
 from serving.settings import Limits
-from tests.images import colours, grey, png, uniform_png
+from tests.dicoms import CT
+from tests.images import WINDOW, colours, grey, png, uniform_png
 from tests.transformer.rooms import GATE, metrics, request
 from transformer.client import Answer, PredictorClient
 from transformer.decode import Slice, decode
@@ -29,6 +30,7 @@ from transformer.metrics import TransformerMetrics
 from transformer.pipeline import TRIES_OF_CARDS, Pipeline
 
 SMALL = Card("resnet18", InputSpec(64, 64))
+WINDOWED = Card("resnet18", InputSpec(64, 64, window=WINDOW))
 LARGE = Card("resnet18", InputSpec(72, 72))
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 Rows = Sequence[NDArray[np.uint8]]
@@ -233,6 +235,62 @@ async def test_an_absent_predictor_is_said_as_it_is(threads: ThreadPoolExecutor)
 
     with request(), pytest.raises(PredictorUnavailable, match="nobody there"):
         await pipeline(Absent(), threads).predict(FILES[:1])
+
+
+# DICOM
+
+
+async def test_a_dicom_slice_is_shown_in_the_window_of_the_card(
+    threads: ThreadPoolExecutor,
+) -> None:
+    client, drift = FakeClient(WINDOWED), FakeDrift()
+    client.known = WINDOWED
+    made = pipeline(client, threads, drift)
+    with request():
+        ct_slice = await made.decode(CT)
+        (said,) = await made.predict([CT])
+        assert (await made.draw(CT, None)).startswith(b"\x89PNG")
+    assert ct_slice.is_dicom
+    assert drift.rows[0].mean == np.asarray(ct_slice.image).mean()
+    assert said.model.version == WINDOWED.version
+
+
+async def test_weights_of_another_window_see_the_slice_in_theirs(
+    threads: ThreadPoolExecutor,
+) -> None:
+    other = Card("resnet18", InputSpec(64, 64, window=Window(40, 400)))
+    means = []
+    for card in (WINDOWED, other):
+        client, drift = FakeClient(card), FakeDrift()
+        client.known = WINDOWED
+        with request():
+            await pipeline(client, threads, drift).predict([CT])
+        means.append(drift.rows[0].mean)
+    assert means[0] != means[1]
+
+
+async def test_without_a_window_a_dicom_slice_is_refused_by_every_call(
+    threads: ThreadPoolExecutor,
+) -> None:
+    made = pipeline(FakeClient(), threads)
+    with request():
+        for call in (made.predict([CT]), made.draw(CT, None), made.decode(CT)):
+            with pytest.raises(UnsuitableImage, match="no CT window"):
+                await call
+
+
+async def test_an_image_alone_needs_no_predictor_to_be_decoded(
+    threads: ThreadPoolExecutor,
+) -> None:
+    class Absent(FakeClient):
+        async def card(self) -> Card:
+            raise PredictorUnavailable("nobody there")
+
+    made = pipeline(Absent(), threads)
+    with request():
+        assert not (await made.decode(FILES[0])).is_dicom
+        with pytest.raises(PredictorUnavailable):
+            await made.decode(CT)
 
 
 # Explanations
