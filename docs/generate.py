@@ -23,7 +23,7 @@ from predictor.metrics import PredictorMetrics
 from serving.doors import DOORS, problem_type
 from serving.kserve.arguments import with_arguments
 from serving.listen import split_address
-from serving.metrics import expose, watch_process
+from serving.metrics import GrpcMetrics, expose, watch_process
 from serving.phantom import phantom
 from serving.settings import ENVIRONMENT, MIB, SECTIONS, Process, read_settings
 from transformer.explanation import Explanation
@@ -202,6 +202,12 @@ def http_metrics() -> str:
     return metrics(registry)
 
 
+def grpc_metrics() -> str:
+    registry = CollectorRegistry()
+    GrpcMetrics(registry)
+    return metrics(registry)
+
+
 def sdk_metrics() -> str:
     """Those of the KServe SDK, which is imported by now."""
     return metrics(REGISTRY, prefix="request_")
@@ -241,6 +247,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "predictor-metrics": predictor_metrics,
     "process-metrics": process_metrics,
     "http-metrics": http_metrics,
+    "grpc-metrics": grpc_metrics,
     "sdk-metrics": sdk_metrics,
 }
 
