@@ -48,6 +48,11 @@ class TransformerMetrics:
             ["label", "agreement"],
             registry=registry,
         )
+        self.feedback_failed = Counter(
+            "ctscan_feedback_failed_total",
+            "Corrections that the feedback folder did not take.",
+            registry=registry,
+        )
         self.feedback_durable = Gauge(
             "ctscan_feedback_durable",
             "Whether corrections outlive this container: 1 or 0.",
