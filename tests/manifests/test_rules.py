@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from tests.manifests.expressions import MONITORING, expressions, rules
+from tests.manifests.programs import run
 from tests.manifests.promql import selectors
-from tests.manifests.promtool import promtool
 
 CASES = sorted((Path(__file__).parent / "monitoring").glob("*.yaml"))
 
@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("case", CASES, ids=lambda path: path.stem)
 def test_rules_say_what_the_cases_expect(case: Path, folder: Path) -> None:
     shutil.copy(case, folder / "case.yaml")
-    assert "SUCCESS" in promtool("test", "rules", "case.yaml", folder=folder)
+    assert "SUCCESS" in run("promtool", "test", "rules", "case.yaml", folder=folder)
 
 
 def test_every_expression_can_be_parsed(folder: Path) -> None:
@@ -41,7 +41,7 @@ def test_every_expression_can_be_parsed(folder: Path) -> None:
     assert len(found) > len(named) > 10
     groups = {"groups": [{"name": "all", "rules": found}]}
     (folder / "all.yaml").write_text(yaml.safe_dump(groups), encoding="utf-8")
-    printed = promtool("check", "rules", "all.yaml", folder=folder)
+    printed = run("promtool", "check", "rules", "all.yaml", folder=folder)
     assert f"SUCCESS: {len(found)} rules found" in printed
 
 
