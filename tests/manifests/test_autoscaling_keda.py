@@ -16,13 +16,15 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
 
 @pytest.fixture(scope="module")
 def spec(rendered: Rendered) -> dict[str, Any]:
-    return dict(rendered.get("ScaledObject", "ctscan-predictor")["spec"])
+    return dict(rendered.get("ScaledObject", "ctscan-predictor-queue")["spec"])
 
 
 def test_each_deployment_has_one_autoscaler(rendered: Rendered, spec: dict[str, Any]) -> None:
     (scaler,) = rendered.all("HorizontalPodAutoscaler")
     assert scaler["spec"]["scaleTargetRef"]["name"] == "ctscan-transformer"
     assert spec["scaleTargetRef"]["name"] == "ctscan-predictor"
+    # Nor is it named like its Deployment, which KServe would take for its own.
+    assert "name" not in spec["advanced"]["horizontalPodAutoscalerConfig"]
     service = rendered.get("InferenceService", "ctscan")
     assert service["metadata"]["annotations"]["serving.kserve.io/autoscalerClass"] == "external"
 
