@@ -24,7 +24,7 @@ export CHECK_PYTHON
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test check format lock docs bench bench-quick audit train clean \
+.PHONY: help serve test check format lock docs bench bench-quick audit train evaluate clean \
 	images kind-up deploy undeploy e2e
 
 help: ## print this list
@@ -67,15 +67,36 @@ train: .venv/.installed ## train a model: DATA=folder [ARCHITECTURE=name]
 	$(BIN)/python -m training.train --data "$(DATA)" \
 		$(if $(ARCHITECTURE),--architecture "$(ARCHITECTURE)")
 
-images: ## build ctscan-predictor, ctscan-transformer and ctscan-local; TORCH_INDEX_URL=… for CPU wheels
+# With FOLDS it writes docs/model-card.md, else only a report in runs/evaluate.
+evaluate: .venv/.installed ## score weights: DATA=folder [FOLDS=runs/train] [MODEL=file]
+	@test -n "$(DATA)" || { echo "make evaluate: name the data, DATA=folder" >&2; exit 1; }
+	$(BIN)/python -m training.evaluate --data "$(DATA)" $(if $(MODEL),--model "$(MODEL)") \
+		$(if $(FOLDS),--folds "$(FOLDS)" --page docs/model-card.md) \
+		$(if $(SEEDS),--seeds $(SEEDS)) $(if $(OUT),--out "$(OUT)")
+
+images: ## build ctscan-predictor, -transformer and -local; TORCH_INDEX_URL=… for CPU wheels of torch
 	for target in predictor transformer local; do \
 		$(IMAGE_BUILD) --target $$target --tag ctscan-$$target:$(TAG) \
 			$(if $(TORCH_INDEX_URL),--build-arg TORCH_INDEX_URL="$(TORCH_INDEX_URL)") . || exit 1; \
 	done
 
+kind-up: ## with Docker, kind and kubectl: a cluster, the images in it, the service on it
+	manifests/platform/kind/up
+	@$(MAKE) images
+	kind load docker-image ctscan-predictor:$(TAG) ctscan-transformer:$(TAG) --name ctscan
+	@$(MAKE) deploy
+
 deploy: ## apply manifests/overlays/OVERLAY to the current kube context and wait until it is ready
 	kubectl apply -k manifests/overlays/$(OVERLAY)
-	kubectl -n ctscan wait --for=condition=Ready inferenceservice/ctscan --timeout=300s
+	@seen=$$(kubectl -n ctscan get inferenceservice ctscan -o jsonpath='{.metadata.generation}'); \
+		kubectl -n ctscan wait inferenceservice/ctscan --timeout=60s \
+			--for=jsonpath='{.status.observedGeneration}'=$$seen
+	@for part in predictor transformer; do \
+		kubectl -n ctscan rollout status deployment/ctscan-$$part --timeout=300s || exit 1; \
+	done
+	@kubectl -n ctscan wait --for=condition=Ready inferenceservice/ctscan --timeout=60s
+	@echo "try it:  curl -F file=@docs/slice.png -H Host:$$(kubectl -n ctscan get inferenceservice \
+		ctscan -o jsonpath='{.status.url}' | sed 's|.*://||') http://127.0.0.1:30080/predict"
 
 undeploy: ## take it off again, feedback included
 	kubectl delete -k manifests/overlays/$(OVERLAY) --ignore-not-found
