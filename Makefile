@@ -25,7 +25,7 @@ export CHECK_PYTHON
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help serve test check format lock docs bench bench-quick audit train evaluate clean \
-	images kind-up deploy undeploy e2e
+	images kind-up deploy undeploy e2e e2e-all
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -102,6 +102,9 @@ undeploy: ## take it off again, feedback included
 	kubectl delete -k manifests/overlays/$(OVERLAY) --ignore-not-found
 
 e2e: .venv/.installed ## deploy into a namespace of its own on the current kube context and call it; KEEP=1
+	$(BIN)/pytest tests/e2e -m "not further"
+
+e2e-all: .venv/.installed ## all of that and whatever else happens to pods, in twenty minutes; KEEP=1
 	$(BIN)/pytest tests/e2e
 
 lock: | $(BIN)/uv ## pin anew what pyproject.toml asks for; UPGRADE=1 takes the newest

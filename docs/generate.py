@@ -2,7 +2,7 @@
 
 A page marks where a table goes: `<!-- table: NAME -->`, and `<!-- end -->` behind it. What stands
 between the two is written here; everything else on a page is written by hand. The example slice is
-painted here too.
+painted here too, and the dashboard's file is written.
 """
 
 import asyncio
@@ -14,16 +14,19 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import httpx
+import yaml
 from fastapi import FastAPI
 from PIL import Image
 from prometheus_client import REGISTRY, CollectorRegistry
 from pydantic.fields import FieldInfo
 
+from docs import dashboard
+from docs.panels import ROWS
 from predictor.metrics import PredictorMetrics
 from serving.doors import DOORS, problem_type
 from serving.kserve.arguments import with_arguments
 from serving.listen import split_address
-from serving.metrics import expose, watch_process
+from serving.metrics import GrpcMetrics, expose, watch_process
 from serving.phantom import phantom
 from serving.settings import ENVIRONMENT, MIB, SECTIONS, Process, read_settings
 from transformer.explanation import Explanation
@@ -33,6 +36,8 @@ from transformer.prediction import Prediction, output_specs
 
 DOCS = Path(__file__).parent
 CONFIG = DOCS.parent / "configs" / "config.yaml"
+MONITORING = DOCS.parent / "manifests" / "components" / "monitoring"
+DASHBOARD = MONITORING / "dashboard.json"
 PICTURE_SEED = 1
 NOTHING = "-"
 MARKED = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -51,6 +56,7 @@ def main() -> None:
     for page in sorted(DOCS.glob("*.md")):
         page.write_text(fill(page.read_text(encoding="utf-8")), encoding="utf-8")
     picture().save(DOCS / "slice.png", optimize=True)
+    DASHBOARD.write_text(dashboard.as_json(), encoding="utf-8")
 
 
 def fill(text: str) -> str:
@@ -209,6 +215,12 @@ def http_metrics() -> str:
     return metrics(registry)
 
 
+def grpc_metrics() -> str:
+    registry = CollectorRegistry()
+    GrpcMetrics(registry)
+    return metrics(registry)
+
+
 def sdk_metrics() -> str:
     """Those of the KServe SDK, which is imported by now."""
     return metrics(REGISTRY, prefix="request_")
@@ -232,6 +244,29 @@ def metrics(registry: CollectorRegistry, prefix: str = "") -> str:
     return table(("name", "type", "labels", "meaning"), rows)
 
 
+def panels() -> str:
+    """Every panel of the dashboard."""
+    rows = ((title, it.title, it.what) for title, row in ROWS.items() for it in row)
+    return table(("row", "panel", "what it shows"), rows)
+
+
+def alerts() -> str:
+    """Every alert with what it asks for, as its own annotations say."""
+    groups = yaml.safe_load((MONITORING / "rules.yaml").read_text(encoding="utf-8"))
+    rows = (
+        (
+            f"`{rule['alert']}`",
+            rule["labels"]["severity"],
+            rule.get("for", "at once"),
+            rule["annotations"]["action"],
+        )
+        for group in groups["spec"]["groups"]
+        for rule in group["rules"]
+        if "alert" in rule
+    )
+    return table(("alert", "severity", "after", "what to do"), rows)
+
+
 def code(value: object) -> str:
     return NOTHING if value is None else f"`{value}`"
 
@@ -249,7 +284,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "predictor-metrics": predictor_metrics,
     "process-metrics": process_metrics,
     "http-metrics": http_metrics,
+    "grpc-metrics": grpc_metrics,
     "sdk-metrics": sdk_metrics,
+    "panels": panels,
+    "alerts": alerts,
 }
 
 if __name__ == "__main__":

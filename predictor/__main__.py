@@ -69,7 +69,7 @@ async def predictor(settings: Settings) -> None:
     expose(app, REGISTRY)
     install_http_door(app, settings.limits, translate, SDK_ERRORS)
     server = grpc_server(
-        process.grpc_address, data_plane, repository, data_plane.ready, settings.limits
+        process.grpc_address, data_plane, repository, data_plane.ready, settings.limits, REGISTRY
     )
     stop_on_signals(lifecycle, process.exit_with_stdin)
     warm_up = asyncio.create_task(model.warm_up())

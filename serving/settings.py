@@ -145,6 +145,7 @@ ENVIRONMENT = {
     "GRPC_ADDRESS": "gRPC address of this process, likewise; over `GRPC_PORT`.",
     "PREDICTOR_HTTP_ADDRESS": "Where the transformer reads the predictor's card.",
     "PREDICTOR_GRPC_ADDRESS": "Where the transformer sends rows; any gRPC target.",
+    "DEVICE": "Over `predictor.device`.",
     "PRECISION": "Over `predictor.precision`.",
     "DRAIN_DELAY_S": "Over `shutdown.drain_delay_s`.",
     "GRACE_S": "Over `shutdown.grace_s`.",
@@ -165,8 +166,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     # The predictor refuses a longer call, whoever's rows are in it.
     call_rows = min(sections["transformer"].max_call_rows, sections["limits"].rows)
     sections["transformer"] = replace(sections["transformer"], max_call_rows=call_rows)
-    if precision := environment.get("PRECISION"):
-        sections["predictor"] = replace(sections["predictor"], precision=precision)
+    for name in ("device", "precision"):
+        if text := environment.get(name.upper()):
+            sections["predictor"] = replace(sections["predictor"], **{name: text})
     sections["shutdown"] = _shutdown(sections["shutdown"], environment)
     settings = Settings(process=process, model=_old_model_section(tree), **sections)
     _check(settings)

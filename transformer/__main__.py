@@ -95,10 +95,10 @@ async def transformer(settings: Settings) -> None:
     expose(app, REGISTRY)
     install_http_door(app, settings.limits, translate, SDK_ERRORS)
     server = grpc_server(
-        process.grpc_address, data_plane, repository, data_plane.ready, settings.limits
+        process.grpc_address, data_plane, repository, data_plane.ready, settings.limits, REGISTRY
     )
     stop_on_signals(lifecycle, process.exit_with_stdin)
-    watching = asyncio.create_task(client.watch_addresses())
+    watching = asyncio.create_task(client.watch_predictors())
 
     async def close() -> None:
         watching.cancel()

@@ -26,7 +26,7 @@ from serving.settings import MODEL_NAME, Settings
 from transformer.metrics import TransformerMetrics
 
 STATUS_SECONDS = 2.0
-ADDRESSES_SECONDS = 5.0
+WATCH_SECONDS = 5.0
 
 # What the predictor may say to our own client in its own words. Anything else it refuses is a
 # defect of this service: the client did not write that tensor.
@@ -138,15 +138,17 @@ class PredictorClient:
         async with self._asking:
             if time.monotonic() >= self._status_until:
                 self._status = await self._ask()
+                self._metrics.predictor_ready.set(self._status.ready)
                 self._status_until = time.monotonic() + STATUS_SECONDS
         return self._status
 
-    async def watch_addresses(self) -> None:
-        """Keep as many calls under way as there are predictors, for ever."""
+    async def watch_predictors(self) -> None:
+        """Keep as many calls under way as there are predictors, and their gauge true, for ever."""
         while True:
             addresses = await count_addresses(self._target)
             self._batcher.in_flight = self._calls_per_predictor * max(1, addresses)
-            await asyncio.sleep(ADDRESSES_SECONDS)
+            await self.status()
+            await asyncio.sleep(WATCH_SECONDS)
 
     async def close(self) -> None:
         """Close the batcher and both connections; the doors have drained before."""

@@ -2,6 +2,7 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from serving.card import CLASSES
 from serving.metrics import BatchMetrics, Stages
 
 GREY = (0, 16, 32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 240, 255)
@@ -56,6 +57,11 @@ class TransformerMetrics:
             ["label", "agreement"],
             registry=registry,
         )
+        self.feedback_failed = Counter(
+            "ctscan_feedback_failed_total",
+            "Corrections that the feedback folder did not take.",
+            registry=registry,
+        )
         self.feedback_durable = Gauge(
             "ctscan_feedback_durable",
             "Whether corrections outlive this container: 1 or 0.",
@@ -64,8 +70,19 @@ class TransformerMetrics:
         self.drift_dropped = Counter(
             "ctscan_drift_dropped_total", "Drift rows that were not written.", registry=registry
         )
+        self.predictor_ready = Gauge(
+            "ctscan_predictor_ready",
+            "1 while a predictor says that it would answer, else 0.",
+            registry=registry,
+        )
         self.call_retries = Counter(
             "ctscan_predictor_retries_total",
             "Calls to the predictor that were tried again.",
             registry=registry,
         )
+        # A series that first appears at 1 has no increase that a rule could see.
+        for name in CLASSES:
+            self.predictions.labels(name)
+            self.explanations.labels(name)
+            for agreement in ("correct", "wrong"):
+                self.feedback.labels(name, agreement)

@@ -17,7 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.card import InputSpec, Window
-from serving.errors import Overloaded, ServiceError, StaleCard
+from serving.errors import (
+    ModelNotLoaded,
+    Overloaded,
+    PredictorUnavailable,
+    ServiceError,
+    StaleCard,
+)
 from serving.request import until_deadline
 from serving.settings import Limits
 from transformer.client import Answer, PredictorClient
@@ -202,6 +208,9 @@ class Pipeline:
         try:
             async with until_deadline():
                 yield
+        except (PredictorUnavailable, ModelNotLoaded):
+            self._metrics.batches.shed("no_predictor")
+            raise
         finally:
             self._rows_inside -= rows
 

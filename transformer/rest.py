@@ -173,9 +173,13 @@ def rest_routes(rooms: Rooms) -> APIRouter:
         ct_slice = await rooms.pipeline.decode(await read(file))
         loop = asyncio.get_running_loop()
         async with until_deadline():
-            saved = await loop.run_in_executor(
-                rooms.storage, rooms.store.save, ct_slice.image, correction
-            )
+            try:
+                saved = await loop.run_in_executor(
+                    rooms.storage, rooms.store.save, ct_slice.image, correction
+                )
+            except errors.StorageFailed:
+                rooms.metrics.feedback_failed.inc()
+                raise
         if saved.new:
             agreement = "correct" if is_correct else "wrong"
             rooms.metrics.feedback.labels(saved.label, agreement).inc()

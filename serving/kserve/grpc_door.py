@@ -6,6 +6,7 @@ neither deadlines nor request ids.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,7 @@ from serving.doors import (
 )
 from serving.errors import ServiceError, StaleCard
 from serving.kserve.statuses import translate
+from serving.metrics import GrpcMetrics
 from serving.request import CURRENT, Request, request_id
 
 logger = logging.getLogger(__name__)
@@ -36,8 +38,9 @@ DETAIL_CHARS = 400
 class GrpcDoor(AsyncServerInterceptor):
     """Interceptor around every unary method."""
 
-    def __init__(self, request_timeout_s: float) -> None:
+    def __init__(self, request_timeout_s: float, metrics: GrpcMetrics) -> None:
         self._request_timeout_s = request_timeout_s
+        self._metrics = metrics
 
     async def intercept(
         self,
@@ -51,21 +54,32 @@ class GrpcDoor(AsyncServerInterceptor):
         remaining = context.time_remaining()
         seconds = self._request_timeout_s if remaining is None else remaining
         CURRENT.set(Request(identity, asyncio.get_running_loop().time() + seconds))
+        answer = method(request_or_iterator, context)
+        if hasattr(answer, "__aiter__"):
+            return answer  # a watch, which has no end to be timed
+        code = grpc.StatusCode.OK
+        began = time.perf_counter()
         try:
-            answer = method(request_or_iterator, context)
-            if hasattr(answer, "__aiter__"):
-                return answer
             message = await answer
             # Only now: the SDK reads these trailers as headers while it serves the call.
             context.set_trailing_metadata(((REQUEST_ID, identity),))
             return message
-        except (asyncio.CancelledError, grpc.aio.AbortError):
+        except asyncio.CancelledError:
+            code = grpc.StatusCode.CANCELLED
+            raise
+        except grpc.aio.AbortError:
+            code = context.code()
             raise
         except Exception as error:
             shown = translate(error) or as_service_error(error)
+            code = door_of(shown).code
             logger.info("request", extra={"method": method_name, "error": type(shown).__name__})
             detail = shown.detail[:DETAIL_CHARS]
-            await context.abort(door_of(shown).code, detail, trailers(shown, identity))
+            await context.abort(code, detail, trailers(shown, identity))
+        finally:
+            self._metrics.answered(
+                method_name.rpartition("/")[2], code, time.perf_counter() - began
+            )
 
 
 def trailers(error: ServiceError, identity: str) -> tuple[tuple[str, str | bytes], ...]:

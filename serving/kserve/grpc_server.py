@@ -11,10 +11,12 @@ from grpc_health.v1 import health_pb2_grpc
 from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc
 from kserve.protocol.grpc.servicer import InferenceServicer
+from prometheus_client import CollectorRegistry
 
 from serving.kserve.grpc_door import GrpcDoor
 from serving.kserve.grpc_health import Health
 from serving.kserve.repository import ClosedRepository
+from serving.metrics import GrpcMetrics
 from serving.settings import ConfigError, Limits
 
 # Framing and names around the largest body that is accepted.
@@ -27,6 +29,7 @@ def grpc_server(
     repository: ClosedRepository,
     ready: Callable[[], Awaitable[bool]],
     limits: Limits,
+    registry: CollectorRegistry,
 ) -> aio.Server:
     """A server with the V2 and health services, bound but not started.
 
@@ -35,7 +38,7 @@ def grpc_server(
     """
     largest = limits.body_bytes + MESSAGE_MARGIN_BYTES
     server = aio.server(
-        interceptors=(GrpcDoor(limits.request_timeout_s),),
+        interceptors=(GrpcDoor(limits.request_timeout_s, GrpcMetrics(registry)),),
         options=[
             ("grpc.max_send_message_length", largest),
             ("grpc.max_receive_message_length", largest),

@@ -1,14 +1,18 @@
 """The cluster of the current kube context, by kubectl."""
 
 import json
+import os
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-NAMESPACE = "ctscan-e2e"
-OVERLAY = Path(__file__).parent / "overlay"
+import yaml
+
+# What is deployed; an overlay that E2E_OVERLAY names may have another namespace and other images.
+OVERLAY = Path(os.environ.get("E2E_OVERLAY") or Path(__file__).parent / "overlay")
+NAMESPACE: str = yaml.safe_load((OVERLAY / "kustomization.yaml").read_text())["namespace"]
 PREDICTOR, TRANSFORMER = "predictor", "transformer"
 POLL_S = 0.5
 
@@ -45,7 +49,8 @@ def until(found: Callable[[], Found], what: str, seconds: float) -> Found:
 class Cluster:
     """The service under test, as the API server sees it."""
 
-    namespace = NAMESPACE
+    def __init__(self, namespace: str = NAMESPACE) -> None:
+        self.namespace = namespace
 
     def kubectl(self, *arguments: str, given: str | None = None) -> str:
         """kubectl in the namespace of the tests."""
@@ -87,8 +92,19 @@ class Cluster:
         at = str(time.time())
         self.patch({name: {"annotations": {"ctscan/restarted-at": at}} for name in components})
 
+    def change(self, *operations: Mapping[str, Any]) -> None:
+        """Change the InferenceService by a JSON patch: a merge would replace whole lists."""
+        change = json.dumps(operations)
+        self.kubectl("patch", "inferenceservice", "ctscan", "--type=json", "-p", change)
+
     def scale(self, component: str, replicas: int) -> None:
         self.kubectl("scale", f"deployment/ctscan-{component}", f"--replicas={replicas}")
+
+    def hold(self, component: str, replicas: int) -> None:
+        """So many replicas, whatever the autoscaler thinks."""
+        limits = json.dumps({"spec": {"minReplicas": replicas, "maxReplicas": replicas}})
+        self.kubectl("patch", "hpa", f"ctscan-{component}-cpu", "--type=merge", "-p", limits)
+        self.scale(component, replicas)
 
     def pods(self, component: str) -> list[Any]:
         """All pods of a component, those that are ending among them."""
@@ -106,6 +122,10 @@ class Cluster:
     def run_in(self, component: str, program: str) -> str:
         """What a Python program prints in a pod of the component."""
         return self.kubectl("exec", f"deployment/ctscan-{component}", "--", "python", "-c", program)
+
+    def run_in_pod(self, pod: str, program: str) -> str:
+        """What a Python program prints in this pod."""
+        return self.kubectl("exec", pod, "--", "python", "-c", program)
 
     def delete(self) -> None:
         kubectl("delete", "namespace", self.namespace, "--ignore-not-found", "--timeout=180s")

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from tests.contract.slices import slice_png
+from tests.e2e.absence import Forsaken, forsaken_service
 from tests.e2e.cluster import Cluster, until
 from tests.e2e.evidence import collect
 from tests.e2e.ingress import Ingress
@@ -57,6 +58,13 @@ def rest(ingress: Ingress) -> Iterator[httpx.Client]:
 def png() -> bytes:
     """A small slice as a PNG file."""
     return slice_png(seed=0)
+
+
+@pytest.fixture(scope="session")
+def forsaken(ingress: Ingress, png: bytes) -> Iterator[Forsaken]:
+    """A second service, without a predictor from the first test on that asks for it."""
+    with forsaken_service(ingress, png) as found:
+        yield found
 
 
 def answers(client: httpx.Client, path: str) -> bool:

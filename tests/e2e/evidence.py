@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from tests.e2e.cluster import NAMESPACE
+from tests.e2e.cluster import NAMESPACE, kubectl
 
 FOLDER = Path("build") / "e2e"
 LOG_LINES = "400"
@@ -30,17 +30,23 @@ QUESTIONS = {
 def collect(name: str) -> Path:
     """A folder with everything that the cluster says of the service now."""
     folder = FOLDER / name
-    folder.mkdir(parents=True, exist_ok=True)
-    for file, question in QUESTIONS.items():
-        done = subprocess.run(
-            ["kubectl", "-n", NAMESPACE, *question], capture_output=True, text=True, check=False
-        )
-        (folder / file).write_text(done.stdout + done.stderr, encoding="utf-8")
-    controller = subprocess.run(
-        ["kubectl", "-n", "kserve", "logs", "deployment/kserve-controller-manager", "--tail=100"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    (folder / "kserve.log").write_text(controller.stdout + controller.stderr, encoding="utf-8")
+    for namespace in namespaces():
+        # Beside the service itself, what some tests deploy elsewhere.
+        place = folder / namespace.removeprefix(NAMESPACE).lstrip("-")
+        place.mkdir(parents=True, exist_ok=True)
+        for file, question in QUESTIONS.items():
+            (place / file).write_text(said("-n", namespace, *question), encoding="utf-8")
+    log = said("-n", "kserve", "logs", "deployment/kserve-controller-manager", "--tail=100")
+    (folder / "kserve.log").write_text(log, encoding="utf-8")
     return folder
+
+
+def namespaces() -> list[str]:
+    """That of the tests, and those that tests made beside it."""
+    names = kubectl("get", "namespaces", "-o", "name").replace("namespace/", "").split()
+    return [NAMESPACE, *(name for name in names if name.startswith(f"{NAMESPACE}-"))]
+
+
+def said(*arguments: str) -> str:
+    done = subprocess.run(["kubectl", *arguments], capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr

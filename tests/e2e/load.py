@@ -36,7 +36,9 @@ class Load:
 
 
 @asynccontextmanager
-async def load(ingress: Ingress, png: bytes, clients: int = 4) -> AsyncIterator[Load]:
+async def load(
+    ingress: Ingress, png: bytes, clients: int = 4, pause_s: float = PAUSE_S
+) -> AsyncIterator[Load]:
     """Send one request after another from so many clients of each door until the block ends."""
     found, stop = Load(), asyncio.Event()
 
@@ -48,7 +50,7 @@ async def load(ingress: Ingress, png: bytes, clients: int = 4) -> AsyncIterator[
                 found.failures.append(f"{door} after {loop.time() - began:.2f} s: {failure}")
             else:
                 found.answered[door] += 1
-            await asyncio.sleep(PAUSE_S)
+            await asyncio.sleep(pause_s)
 
     async with ingress.async_client() as rest, ingress.grpc() as stub:
         tasks = [asyncio.create_task(work("rest", over_rest(rest, png))) for _ in range(clients)]

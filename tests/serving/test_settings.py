@@ -169,6 +169,13 @@ def test_precision_of_the_environment_counts_over_the_file(write: Write) -> None
     assert (overridden.precision, overridden.max_batch_rows) == ("bf16", 8)
 
 
+def test_the_device_of_the_environment_counts_over_the_file(write: Write) -> None:
+    written = write("predictor: {device: cpu, precision: fp16}")
+    assert read_settings(written).predictor.device == "cpu"
+    overridden = read_settings(written | {"DEVICE": "cuda"}).predictor
+    assert (overridden.device, overridden.precision) == ("cuda", "fp16")
+
+
 def test_shutdown_times_of_the_environment_count_over_the_file(write: Write) -> None:
     written = write("shutdown: {drain_delay_s: 1, grace_s: 2}")
     assert read_settings(written).shutdown == Shutdown(1.0, 2.0)

@@ -383,10 +383,26 @@ async def test_there_are_as_many_calls_under_way_as_predictors_ask_for(
         return 3
 
     monkeypatch.setattr("transformer.client.count_addresses", three)
-    watching = asyncio.create_task(client.watch_addresses())
+    watching = asyncio.create_task(client.watch_predictors())
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert client._batcher.in_flight == 3 * Settings().transformer.calls_per_predictor
+    watching.cancel()
+
+
+async def test_the_gauge_says_whether_a_predictor_would_answer(
+    client: PredictorClient, home: Home
+) -> None:
+    gauge = client._metrics.predictor_ready._value
+    watching = asyncio.create_task(client.watch_predictors())
+    while not home.calls:
+        await asyncio.sleep(0)
+    await client.status()
+    assert gauge.get() == 1
+    home.answer = lambda: httpx.Response(200, json=said(ready=False))
+    client._status_until = 0.0
+    await client.status()
+    assert gauge.get() == 0
     watching.cancel()
 
 

@@ -233,8 +233,16 @@ async def test_an_absent_predictor_is_said_as_it_is(threads: ThreadPoolExecutor)
         async def card(self) -> Card:
             raise PredictorUnavailable("nobody there")
 
+    counted = metrics()
+    made = pipeline(Absent(), threads, counted=counted)
     with request(), pytest.raises(PredictorUnavailable, match="nobody there"):
-        await pipeline(Absent(), threads).predict(FILES[:1])
+        await made.predict(FILES[:1])
+    assert shed(counted) == {"no_predictor": 1}
+
+
+def shed(counted: TransformerMetrics) -> dict[str, float]:
+    """Requests that were not run, by reason."""
+    return samples(counted.batches._shed)
 
 
 # DICOM
@@ -336,9 +344,9 @@ async def test_an_explanation_counts_as_itself_and_as_no_prediction(
 
 
 def samples(counter: Counter) -> dict[str, float]:
-    """The totals of a counter with one label, by its value."""
+    """The totals of a counter with one label, by its value, without those that stand at 0."""
     (family,) = counter.collect()
-    totals = [it for it in family.samples if it.name.endswith("_total")]
+    totals = [it for it in family.samples if it.name.endswith("_total") and it.value]
     return {next(iter(it.labels.values())): it.value for it in totals}
 
 

@@ -91,7 +91,8 @@ class House:
         install_http_door(self.app, limits, translate, SDK_ERRORS)
 
     def count(self, name: str, **labels: str) -> float:
-        for family in (self.metrics.feedback, self.metrics.prediction_error):
+        counted = self.metrics
+        for family in (counted.feedback, counted.feedback_failed, counted.prediction_error):
             for metric in family.collect():
                 for sample in metric.samples:
                     if sample.name == name and sample.labels == labels:
@@ -208,6 +209,17 @@ async def test_a_correction_counts_once_however_often_it_comes(
     assert {item["class"] for item in saved} == {CLASSES[3]}
     assert house.count("ctscan_feedback_total", label=CLASSES[3], agreement="wrong") == 1
     assert house.count("prediction_error_total") == 1
+
+
+async def test_a_correction_that_the_folder_does_not_take_is_counted(
+    house: House, rest: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    (tmp_path / "feedback").mkdir()
+    (tmp_path / "feedback" / CLASSES[0]).write_text("a file where the folder should be")
+    answer = await rest.post("/feedback", files={"file": IMAGE}, data=form())
+    assert answer.status_code == 503
+    assert house.count("ctscan_feedback_failed_total") == 1
+    assert house.count("ctscan_feedback_total", label=CLASSES[0], agreement="correct") == 0
 
 
 async def test_a_confirmation_is_no_prediction_error(house: House, rest: httpx.AsyncClient) -> None:

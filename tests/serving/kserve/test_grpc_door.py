@@ -10,6 +10,7 @@ import grpc
 import orjson
 import pytest
 from grpc import aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from kserve.errors import ModelNotReady
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import (
@@ -18,6 +19,7 @@ from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import (
 )
 from kserve.protocol.grpc.interceptors import ExceptionToStatusInterceptor
 from kserve.protocol.grpc.servicer import InferenceServicer
+from prometheus_client import CollectorRegistry
 
 from serving import errors
 from serving.doors import DOORS
@@ -41,17 +43,29 @@ async def model() -> Toy:
 
 
 @pytest.fixture
-async def stub(model: Toy, tmp_path: Path) -> AsyncIterator[Any]:
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+async def channel(
+    model: Toy, tmp_path: Path, registry: CollectorRegistry
+) -> AsyncIterator[aio.Channel]:
     plane = data_plane(model)
     address = f"unix:{tmp_path / 'grpc.sock'}"
     limits = Limits(request_timeout_s=20.0)
     server = grpc_server(
-        address, plane, ClosedRepository(plane.model_registry), plane.ready, limits
+        address, plane, ClosedRepository(plane.model_registry), plane.ready, limits, registry
     )
     await server.start()
     async with aio.insecure_channel(address) as channel:
-        yield GRPCInferenceServiceStub(channel)
+        yield channel
     await server.stop(None)
+
+
+@pytest.fixture
+async def stub(channel: aio.Channel) -> Any:
+    return GRPCInferenceServiceStub(channel)
 
 
 async def refused(call: Any) -> tuple[grpc.StatusCode, str, dict[str, Any]]:
@@ -263,3 +277,46 @@ async def test_a_refused_call_is_logged_by_method_and_class_alone(
     assert record.__dict__["method"] == "/inference.GRPCInferenceService/ModelInfer"
     assert record.__dict__["error"] == "InvalidImage"
     assert SECRET not in str(record.__dict__)
+
+
+def counted(registry: CollectorRegistry) -> dict[tuple[str, str], float]:
+    """Requests by method and code."""
+    return {
+        (sample.labels["method"], sample.labels["code"]): sample.value
+        for family in registry.collect()
+        for sample in family.samples
+        if sample.name == "ctscan_grpc_requests_total"
+    }
+
+
+async def test_calls_are_counted_and_timed_by_method_and_code(
+    stub: Any, channel: aio.Channel, model: Toy, registry: CollectorRegistry
+) -> None:
+    await stub.ModelInfer(INFER)
+    await stub.ServerLive(pb.ServerLiveRequest())
+    model.fail = lambda: errors.Overloaded("full")
+    await refused(stub.ModelInfer(INFER))
+    # The health service refuses by itself, past the table of errors.
+    check = health_pb2_grpc.HealthStub(channel).Check
+    await refused(check(health_pb2.HealthCheckRequest(service="other")))
+    assert counted(registry) == {
+        ("ModelInfer", "OK"): 1,
+        ("ServerLive", "OK"): 1,
+        ("ModelInfer", "RESOURCE_EXHAUSTED"): 1,
+        ("Check", "NOT_FOUND"): 1,
+    }
+    timed = "ctscan_grpc_request_duration_seconds_count"
+    assert registry.get_sample_value(timed, {"method": "ModelInfer"}) == 2
+
+
+async def test_a_call_whose_client_left_is_counted_as_cancelled(
+    stub: Any, model: Toy, registry: CollectorRegistry
+) -> None:
+    model.gate.clear()
+    call = stub.ModelInfer(INFER)
+    await model.entered.acquire()
+    call.cancel()
+    await model.cancelled.wait()
+    while not counted(registry):
+        await asyncio.sleep(0)
+    assert counted(registry) == {("ModelInfer", "CANCELLED"): 1}

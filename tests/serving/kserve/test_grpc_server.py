@@ -10,6 +10,7 @@ from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
+from prometheus_client import CollectorRegistry
 
 from serving.kserve.grpc_server import grpc_server
 from serving.kserve.repository import ClosedRepository
@@ -28,7 +29,11 @@ async def build() -> AsyncIterator[Build]:
     def build(address: str, limits: Limits | None = None) -> aio.Server:
         plane = data_plane(Toy())
         closed = ClosedRepository(plane.model_registry)
-        servers.append(grpc_server(address, plane, closed, plane.ready, limits or Limits()))
+        servers.append(
+            grpc_server(
+                address, plane, closed, plane.ready, limits or Limits(), CollectorRegistry()
+            )
+        )
         return servers[-1]
 
     yield build

@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from grpc import aio
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
+from prometheus_client import CollectorRegistry
 
 from serving.http_door import install_http_door
 from serving.kserve.grpc_server import grpc_server
@@ -55,7 +56,7 @@ class Service:
         app.include_router(v2_routes(plane, closed))
         add_probes(app, self.ready)
         install_http_door(app, Limits(), translate, SDK_ERRORS)
-        server = grpc_server(self._grpc, plane, closed, plane.ready, Limits())
+        server = grpc_server(self._grpc, plane, closed, plane.ready, Limits(), CollectorRegistry())
         await serve(app, bind(f"unix:{self._http}"), server, self.lifecycle, self.close)
         self.happened.append("ended")
 
