@@ -62,11 +62,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder with <split>/<class>/")
     parser.add_argument("--data-name", help="name of the data in the card; default: the folder's")
     parser.add_argument("--out", type=Path, default=Path("models/model.pt"))
-    parser.add_argument("--runs", type=Path, default=Path("runs/train"), help="default: runs/train")
+    parser.add_argument("--runs", type=Path, default=Path("runs/train"), help="default: %(default)s")
     parser.add_argument("--architecture", choices=[*NETWORKS], default="efficientnet_lite0")
     parser.add_argument("--size", type=int, default=224, help="side of the input in pixels")
-    parser.add_argument("--epochs", type=int, default=24)
+    parser.add_argument("--epochs", type=int, default=28)
     parser.add_argument("--folds", type=int, default=4)
+    parser.add_argument("--hold-out", type=int, help="train the network of this fold alone")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     return parser.parse_args(arguments)
@@ -85,23 +86,43 @@ def train(given: argparse.Namespace) -> None:
     pictures = with_folds(found.pictures, prepared.thumbnails, given.folds)
     examples = examples_of(pictures, prepared)
     given.runs.mkdir(parents=True, exist_ok=True)
-    write_folds(pictures, given.data, given.runs / "folds.csv")
-    outcomes = joined([held_out(given, card, pictures, examples, k) for k in range(given.folds)])
+    held_out = range(given.folds) if given.hold_out is None else (given.hold_out,)
+    scored = [picture for picture in pictures if picture.fold in held_out]
+    write_folds(scored, given.data, given.runs / "folds.csv")
+    answers = [hold_out(given, card, pictures, examples, fold) for fold in held_out]
+    outcomes = joined([answer.outcomes for answer in answers])
     outcomes.save(given.runs / "outcomes.npz")
+    if given.hold_out is not None:
+        print(f"wrote {given.runs}; make evaluate tells what it is worth")
+        return
     network, start = trained(given, card, examples, "all")
-    bank = feature_bank(network, card, exact)
+    rows = prepare(track(pictures, "preparing"), given.size).rows
+    bank = feature_bank(network, card, rows)
+    temperature = fit_temperature(outcomes.logits, outcomes.label)
+    gate = Gate(
+        **fit_profile(prepared.histograms, examples.labels.numpy()),
+        margin=fit_margin(outcomes, temperature),
+        feature_distance=None if bank is None else fit_feature_distance(),
+    )
+    card = replace(card, temperature=temperature, gate=gate)
     card = replace(
         card,
-        temperature=fit_temperature(outcomes.logits, outcomes.label),
-        gate=fit_gate(),
-        precisions=measure_precisions(network, card, exact),
+        precisions=measure_precisions(network, card, rows),
         about=describe(given, found, pictures, start),
     )
     write_weights(network, bank, card, given.out)
     print(f"wrote {given.out} and its card; make evaluate tells what they are worth")
 
 
-def held_out(
+@dataclass(frozen=True)
+class HeldOut:
+    """What the network that has not seen a fold says of it, and how near its own slices lie."""
+
+    outcomes: Outcomes
+    among: Floats
+
+
+def hold_out(
     given: argparse.Namespace,
     card: Card,
     pictures: Sequence[Picture],
@@ -110,7 +131,9 @@ def held_out(
 ) -> Outcomes:
     """What a network says of a fold that it has not seen, as it is and shifted."""
     network, _ = trained(given, card, examples.where(examples.folds != fold), f"fold-{fold}")
-    write_weights(network, None, card, given.runs / f"fold-{fold}.pt")
+    seen = [picture for picture in pictures if picture.fold != fold]
+    bank = feature_bank(network, card, prepare(seen, given.size).rows)
+    write_weights(network, bank, card, given.runs / f"fold-{fold}.pt")
     own = [picture for picture in pictures if picture.fold == fold]
     return outcomes_of(network, card, track(own, f"scoring fold {fold}"), SHIFTS)
 

@@ -34,7 +34,7 @@ def test_a_frame_around_the_picture_does_not_hide_the_lungs() -> None:
     framed = ImageOps.expand(slice_of(1, 200, 240), 12, (255, 255, 255))
     mask = find_lungs(framed)
     assert covered(mask, -0.40, 0)
-    assert not covered(mask, 0, 0.9)
+    assert not covered(mask, 0, 0.8), "the air within the frame"
     assert inside_frame(grey(framed)) == (12, 12, 252, 212)
 
 
@@ -43,6 +43,10 @@ def test_a_picture_without_lungs_has_none() -> None:
     assert find_lungs(disc) is None
     disc.paste((130,) * 3, (20, 20, 80, 80))
     assert find_lungs(disc) is None, "air around a body is no lung"
+    disc.paste((0,) * 3, (47, 47, 54, 54))
+    assert find_lungs(disc) is None, "nor is a windpipe"
+    disc.paste((0,) * 3, (30, 30, 70, 70))
+    assert find_lungs(disc) is not None
 
 
 def test_the_threshold_lies_between_two_heaps() -> None:
