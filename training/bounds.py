@@ -32,18 +32,15 @@ def fit_margin(outcomes: Outcomes, temperature: float) -> float:
     return float(np.quantile(found, UNCERTAIN)) if len(found) else 0.0
 
 
-def fit_feature_distance(
-    own: npt.NDArray[np.float32], folds: list[tuple[npt.NDArray[np.float32], Floats]]
-) -> float:
+def fit_feature_distance(relative: npt.ArrayLike, spread: float) -> float:
     """The distance beyond which a slice lies far from all that the network was trained on.
 
-    Slices that a network was trained on lie closer to each other than new ones do. The networks of
-    the folds tell how much closer: the bound is the median of their distances among each other,
-    times the factor that lets all but a few of the held-out slices pass.
+    Slices that a network was trained on lie closer to each other than new ones do. How much closer
+    is what the networks of the folds tell: the bound lets all but a few of their held-out slices
+    pass.
 
     Args:
-        own: each training slice of the shipped network to its nearest others.
-        folds: the same for each fold's network, and the distances of its held-out slices.
+        relative: distances [N] of held-out slices, each in spreads of its fold's network.
+        spread: of the shipped network.
     """
-    factors = [np.quantile(held, 1 - FAR) / np.median(among) for among, held in folds]
-    return float(np.median(own) * np.mean(factors))
+    return float(np.quantile(np.asarray(relative, np.float64), 1 - FAR) * spread)

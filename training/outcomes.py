@@ -2,7 +2,7 @@
 
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,10 @@ class Outcomes:
     def where(self, chosen: Flags) -> "Outcomes":
         """The rows that a mask [N] marks."""
         return Outcomes(*(getattr(self, item.name)[chosen] for item in fields(self)))
+
+    def at_distance(self, distance: Floats) -> "Outcomes":
+        """The same rows with other distances [N]."""
+        return replace(self, distance=distance)
 
     def of(self, variant: str) -> "Outcomes":
         """The rows of one variant."""

@@ -36,7 +36,7 @@ def probabilities_in(
 ) -> Tensor:
     """Probabilities [N,classes] by a network that has this precision."""
     parts = []
-    for part in rows.split(BATCH_ROWS):
+    for part in torch.split(rows, BATCH_ROWS):
         images = normalise(part.float() / 255, card).to(precision)
         logits = network(images)["logits"].float()
         parts.append((logits / card.temperature).softmax(1))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 
 from predictor.engine import Engine, Scores
 from serving.card import Card
@@ -33,6 +33,7 @@ def outcomes_of(
     renderings: Mapping[str, Rendering],
     donors: Mapping[str, Path] | None = None,
     judge: Judge = lambda _: (),
+    bank: Tensor | None = None,
 ) -> Outcomes:
     """Logits of every picture as it is, in every rendering and, with a donor, in every cue swap.
 
@@ -41,10 +42,11 @@ def outcomes_of(
         pictures: files that the service accepts, at least one.
         renderings: a variant's name to what is done; one that gives None is left out.
         donors: the digest of a picture to the file whose cues it is given.
+        bank: features of the training slices, for the distance to them.
 
     A variant that the service would refuse is left out too.
     """
-    engine = Engine(card, network, Predictor())
+    engine = Engine(card, network, Predictor(), bank=bank)
     parts = []
     for picture in pictures:
         image = _decoded(picture.path).image

@@ -12,29 +12,30 @@ and goes on where it was:
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from rich.progress import track
 from torch import Tensor, nn
 
 from predictor.checkpoint import CheckpointError, build_network, weights_sha256
 from predictor.networks import NETWORKS
-from serving.card import CLASSES, Card, InputSpec, write_card
-from training.bounds import fit_gate
+from serving.card import CLASSES, Card, Gate, InputSpec, write_card
+from training.bounds import fit_feature_distance, fit_margin
 from training.calibration import fit_temperature
 from training.examples import Examples, examples_of, prepare
-from training.features import feature_bank
+from training.features import feature_bank, spread_of
 from training.fit import fit, steps
 from training.folds import with_folds, write_folds
 from training.memory import keep_freed_memory
-from training.outcomes import Outcomes, joined
+from training.outcomes import AS_IS, Ints, Outcomes, joined
 from training.pictures import Found, Picture, read_pictures
 from training.precisions import measure_precisions
+from training.profile import fit_profile
 from training.progress import StepBar
 from training.renderings import SHIFTS
 from training.samples import LayoutError, find_files
@@ -62,7 +63,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder with <split>/<class>/")
     parser.add_argument("--data-name", help="name of the data in the card; default: the folder's")
     parser.add_argument("--out", type=Path, default=Path("models/model.pt"))
-    parser.add_argument("--runs", type=Path, default=Path("runs/train"), help="default: %(default)s")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs/train"), help="default: %(default)s"
+    )
     parser.add_argument("--architecture", choices=[*NETWORKS], default="efficientnet_lite0")
     parser.add_argument("--size", type=int, default=224, help="side of the input in pixels")
     parser.add_argument("--epochs", type=int, default=28)
@@ -85,28 +88,23 @@ def train(given: argparse.Namespace) -> None:
     prepared = prepare(track(found.pictures, "preparing"), round(given.size * MARGIN))
     pictures = with_folds(found.pictures, prepared.thumbnails, given.folds)
     examples = examples_of(pictures, prepared)
-    given.runs.mkdir(parents=True, exist_ok=True)
+    rows = prepare(track(pictures, "preparing"), given.size).rows
     held_out = range(given.folds) if given.hold_out is None else (given.hold_out,)
+    given.runs.mkdir(parents=True, exist_ok=True)
     scored = [picture for picture in pictures if picture.fold in held_out]
     write_folds(scored, given.data, given.runs / "folds.csv")
-    answers = [hold_out(given, card, pictures, examples, fold) for fold in held_out]
-    outcomes = joined([answer.outcomes for answer in answers])
+
+    outcomes = joined([hold_out(given, card, pictures, examples, rows, it) for it in held_out])
     outcomes.save(given.runs / "outcomes.npz")
     if given.hold_out is not None:
-        print(f"wrote {given.runs}; make evaluate tells what it is worth")
+        print(f"wrote {given.runs}; make evaluate tells what its network is worth")
         return
     network, start = trained(given, card, examples, "all")
-    rows = prepare(track(pictures, "preparing"), given.size).rows
     bank = feature_bank(network, card, rows)
-    temperature = fit_temperature(outcomes.logits, outcomes.label)
-    gate = Gate(
-        **fit_profile(prepared.histograms, examples.labels.numpy()),
-        margin=fit_margin(outcomes, temperature),
-        feature_distance=None if bank is None else fit_feature_distance(),
-    )
-    card = replace(card, temperature=temperature, gate=gate)
+    card = replace(card, temperature=fit_temperature(outcomes.logits, outcomes.label))
     card = replace(
         card,
+        gate=fit_gate(outcomes, card, prepared.histograms, examples.labels.numpy(), bank),
         precisions=measure_precisions(network, card, rows),
         about=describe(given, found, pictures, start),
     )
@@ -114,28 +112,25 @@ def train(given: argparse.Namespace) -> None:
     print(f"wrote {given.out} and its card; make evaluate tells what they are worth")
 
 
-@dataclass(frozen=True)
-class HeldOut:
-    """What the network that has not seen a fold says of it, and how near its own slices lie."""
-
-    outcomes: Outcomes
-    among: Floats
-
-
 def hold_out(
     given: argparse.Namespace,
     card: Card,
     pictures: Sequence[Picture],
     examples: Examples,
+    rows: Tensor,
     fold: int,
 ) -> Outcomes:
-    """What a network says of a fold that it has not seen, as it is and shifted."""
-    network, _ = trained(given, card, examples.where(examples.folds != fold), f"fold-{fold}")
-    seen = [picture for picture in pictures if picture.fold != fold]
-    bank = feature_bank(network, card, prepare(seen, given.size).rows)
+    """What a network says of a fold that it has not seen, as it is and shifted.
+
+    Distances are in spreads of the network's own slices, so that those of the folds compare.
+    """
+    seen = examples.folds != fold
+    network, _ = trained(given, card, examples.where(seen), f"fold-{fold}")
+    bank = feature_bank(network, card, rows[seen])
     write_weights(network, bank, card, given.runs / f"fold-{fold}.pt")
     own = [picture for picture in pictures if picture.fold == fold]
-    return outcomes_of(network, card, track(own, f"scoring fold {fold}"), SHIFTS)
+    scored = outcomes_of(network, card, track(own, f"scoring fold {fold}"), SHIFTS, bank=bank)
+    return scored if bank is None else scored.at_distance(scored.distance / spread_of(bank))
 
 
 def trained(
@@ -162,3 +157,40 @@ def write_weights(network: nn.Module, bank: Tensor | None, card: Card, path: Pat
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(state if bank is None else state | {"bank": bank}, path)
     write_card(replace(card, weights_sha256=weights_sha256(path)), path.with_suffix(".yaml"))
+
+
+def fit_gate(
+    outcomes: Outcomes, card: Card, histograms: Ints, labels: Ints, bank: Tensor | None
+) -> Gate:
+    """The bounds of what is accepted: of the greys, the features and the two best classes."""
+    distance = None
+    if bank is not None:
+        distance = fit_feature_distance(outcomes.of(AS_IS).distance, spread_of(bank))
+    return Gate(
+        **fit_profile(histograms, labels),
+        margin=fit_margin(outcomes, card.temperature),
+        feature_distance=distance,
+    )
+
+
+def describe(
+    given: argparse.Namespace, found: Found, pictures: Sequence[Picture], start: str
+) -> dict[str, Any]:
+    """What the card tells people about the run."""
+    counts = Counter(CLASSES[picture.label] for picture in pictures)
+    return {
+        "use": "Research use only, not a medical device.",
+        "training_data": given.data_name or given.data.resolve().name,
+        "images": {name: counts[name] for name in CLASSES},
+        "duplicates": f"{found.files} files hold {len(pictures)} distinct pictures; "
+        f"{found.conflicts} more lie under several classes and are left out.",
+        "normal": "From other sources than the cancers: what is called normal looks like those.",
+        "start": start,
+        "epochs": given.epochs,
+        "seed": given.seed,
+        "folds": given.folds,
+    }
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from serving.card import CLASSES, Card, InputSpec
+from tests.transformer.rooms import EVIDENCE
 from training.calibration import GREATEST, LEAST, fit_temperature, probabilities
 from transformer.prediction import predict_from
 
@@ -25,7 +26,7 @@ def test_probabilities_are_those_of_the_service() -> None:
     logits, _ = drawn(1, count=50)
     card = Card("custom_cnn", InputSpec(64, 64), temperature=1.7)
     for row, found in zip(logits, probabilities(logits, 1.7), strict=True):
-        expected = predict_from(row, card, "id").probabilities
+        expected = predict_from(row, card, EVIDENCE, "id").probabilities
         assert [expected[name] for name in CLASSES] == found.tolist()
 
 

@@ -2,6 +2,7 @@ import csv
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from serving.card import CLASSES
@@ -14,7 +15,7 @@ def pictures_of(label: int, *stems: str) -> list[Picture]:
     return [Picture(f"{label}-{stem}", label, 0, Path(f"{stem}.png")) for stem in stems]
 
 
-def unlike(count: int) -> np.ndarray:  # type: ignore[type-arg]
+def unlike(count: int) -> npt.NDArray[np.uint8]:
     """Thumbnails of noise: none is like another."""
     shape = (count, THUMBNAIL_SIDE, THUMBNAIL_SIDE)
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)

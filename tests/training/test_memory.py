@@ -2,7 +2,6 @@ import sys
 
 import pytest
 
-from training import memory
 from training.memory import M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, keep_freed_memory
 
 
@@ -32,7 +31,7 @@ def test_glibc_alone_is_told_to_keep_large_blocks(
 ) -> None:
     library = Library(is_glibc=is_glibc)
     monkeypatch.setattr(sys, "platform", platform)
-    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: library)
+    monkeypatch.setattr("ctypes.CDLL", lambda name: library)
     keep_freed_memory()
     assert library.told == told
 

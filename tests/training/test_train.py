@@ -5,108 +5,129 @@ import pytest
 import torch
 from PIL import Image
 
-from predictor.checkpoint import find_card, load_network
-from serving.card import CLASSES, Card, InputSpec
+from predictor.checkpoint import find_card, load_weights
+from serving.card import CLASSES, Card, Gate, read_card
 from serving.settings import Process, Settings
-from training.dataset import Dataset, read_dataset
-from training.train import accuracy, main, measure_precisions, per_class, probabilities
-
-SPEC = InputSpec(64, 64)
+from training.features import spread_of
+from training.outcomes import AS_IS, Outcomes
+from training.pictures import read_folds
+from training.renderings import SHIFTS
+from training.train import main
+from training.window import WINDOW
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three pictures a class and split: noise around a grey that tells the class."""
+    """Four pictures a class: noise around a grey that tells the class; and one under two."""
     folder = tmp_path_factory.mktemp("data")
     random = np.random.default_rng(0)
-    for split in ("train", "valid"):
-        for label, name in enumerate(CLASSES):
-            (folder / split / name).mkdir(parents=True)
-            for index in range(3):
-                noise = random.integers(0, 30, (64, 64)) + 60 * label
-                image = Image.fromarray(noise.astype(np.uint8))
-                image.save(folder / split / name / f"{index}.png")
+    for label, name in enumerate(CLASSES):
+        (folder / "train" / name).mkdir(parents=True)
+        for index in range(4):
+            noise = random.integers(0, 30, (64, 64)) + 60 * label
+            image = Image.fromarray(noise.astype(np.uint8))
+            image.save(folder / "train" / name / f"{index}.png")
+    image.save(folder / "train" / CLASSES[0] / "9.png")
     return folder
 
 
-def train(data: Path, out: Path, *more: str) -> None:
-    small = ["--architecture", "custom_cnn", "--size", "64", "--epochs", "1"]
-    main(["--data", str(data), "--out", str(out), *small, *more])
+def train(data: Path, folder: Path, *more: str) -> Path:
+    out = folder / "models" / "model.pt"
+    small = ["--architecture", "custom_cnn", "--size", "64", "--epochs", "1", "--folds", "2"]
+    where = ["--data", str(data), "--runs", str(folder / "runs"), "--out", str(out)]
+    main([*small, "--threads", "1", *where, *more])
+    return out
 
 
-def test_what_is_written_is_a_card_and_weights_that_the_predictor_loads(
-    data: Path, tmp_path: Path
+@pytest.fixture(scope="module")
+def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `models/` and `runs/` of one training."""
+    folder = tmp_path_factory.mktemp("trained")
+    train(data, folder)
+    return folder
+
+
+def test_what_is_written_is_a_card_and_weights_that_the_predictor_loads(trained: Path) -> None:
+    weights = trained / "models" / "model.pt"
+    card = find_card(Settings(process=Process(model_path=weights)))
+    network, bank = load_weights(card, weights)
+    assert not network.training
+    assert bank is not None
+    assert len(bank) == 15
+    assert card.input.window == WINDOW
+    assert not card.provisional
+
+
+def test_the_card_tells_people_what_it_was_made_of(data: Path, trained: Path) -> None:
+    about = read_card(trained / "models" / "model.yaml").about
+    assert about["training_data"] == data.name
+    # The last normal lies under adenocarcinoma too.
+    assert about["images"] == dict(zip(CLASSES, (4, 4, 4, 3), strict=True))
+    assert "17 files hold 15 distinct pictures; 1 more" in about["duplicates"]
+    assert "not a medical device" in about["use"]
+
+
+def test_every_picture_is_scored_by_the_network_that_has_not_seen_it(
+    data: Path, trained: Path
 ) -> None:
-    out = tmp_path / "models" / "model.pt"
-    train(data, out)
-    card = find_card(Settings(process=Process(model_path=out)))
-    network = load_network(card, out)
-    valid = read_dataset(data / "valid", SPEC)
-    assert card.provisional
-    assert card.about["training_data"] == data.name
-    assert card.about["train_images"] == dict.fromkeys(CLASSES, 3)
-    assert card.about["valid_accuracy"] == round(accuracy(network, card, valid), 4)
-    assert "not a medical device" in card.about["use"]
+    runs = trained / "runs"
+    pictures = read_folds(runs / "folds.csv", data)
+    outcomes = Outcomes.load(runs / "outcomes.npz")
+    assert sorted(outcomes.of(AS_IS).picture) == sorted(picture.digest for picture in pictures)
+    assert set(outcomes.variants()) == {AS_IS, *SHIFTS}
+    for fold in (0, 1):
+        weights = runs / f"fold-{fold}.pt"
+        card = find_card(Settings(process=Process(model_path=weights)))
+        _, bank = load_weights(card, weights)
+        assert bank is not None
+        assert len(bank) == sum(picture.fold != fold for picture in pictures)
 
 
-def test_the_seed_decides_the_weights(data: Path, tmp_path: Path) -> None:
-    seeds = {"a": "0", "b": "0", "c": "1"}
-    for name, seed in seeds.items():
-        train(data, tmp_path / f"{name}.pt", "--seed", seed)
-    first, again, other = (
-        torch.load(tmp_path / f"{name}.pt", weights_only=True)["classifier.4.weight"]
-        for name in seeds
+def test_temperature_and_gate_come_from_what_was_held_out(trained: Path) -> None:
+    card = read_card(trained / "models" / "model.yaml")
+    outcomes = Outcomes.load(trained / "runs" / "outcomes.npz")
+    _, bank = load_weights(card, trained / "models" / "model.pt")
+    assert card.temperature != 1
+    assert isinstance(card.gate, Gate)
+    assert bank is not None
+    farthest = np.quantile(outcomes.of(AS_IS).distance, 0.99)
+    assert card.gate.feature_distance == pytest.approx(farthest * spread_of(bank), rel=1e-3)
+    assert set(card.precisions) >= {"fp32"}
+
+
+def test_a_second_call_trains_nothing_anew(
+    data: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = torch.load(trained / "models" / "model.pt", weights_only=True)["state_dict"]
+    # Whoever draws a view of a picture trains.
+    monkeypatch.setattr("training.fit.augment", lambda images, side: 1 / 0)
+    train(data, trained)
+    after = torch.load(trained / "models" / "model.pt", weights_only=True)["state_dict"]
+    assert all(torch.equal(after[key], value) for key, value in before.items())
+
+
+def test_one_fold_alone_is_scored_and_nothing_is_shipped(data: Path, tmp_path: Path) -> None:
+    out = train(data, tmp_path, "--hold-out", "1", "--seed", "3")
+    assert not out.exists()
+    pictures = read_folds(tmp_path / "runs" / "folds.csv", data)
+    assert {picture.fold for picture in pictures} == {1}
+    assert not (tmp_path / "runs" / "fold-0.pt").exists()
+    assert set(Outcomes.load(tmp_path / "runs" / "outcomes.npz").fold) == {1}
+
+
+def test_data_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"^train: .* is no folder"):
+        train(tmp_path / "nowhere", tmp_path)
+    assert not (tmp_path / "models").exists()
+
+
+def test_an_input_that_the_network_does_not_fit_is_one_line(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"^train: card: no custom_cnn can be built"):
+        train(data, tmp_path, "--size", "8")
+
+
+def test_the_data_may_be_named(data: Path, tmp_path: Path) -> None:
+    card: Card = read_card(
+        train(data, tmp_path, "--data-name", "Slices of code").with_suffix(".yaml")
     )
-    torch.testing.assert_close(again, first)
-    assert not torch.allclose(other, first)
-
-
-@pytest.mark.parametrize("missing", ["valid", "nowhere"])
-def test_data_that_is_not_there_is_one_line(missing: str, data: Path, tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match=r"^training: .* has no folder adenocarcinoma"):
-        train(data / missing, tmp_path / "model.pt")
-    assert not (tmp_path / "model.pt").exists()
-
-
-class Brightness(torch.nn.Module):
-    """Logits that tell bright rows from dark ones; bf16 moves them by what it rounds away."""
-
-    def __init__(self, steepness: float) -> None:
-        super().__init__()
-        self.steepness = torch.nn.Parameter(torch.tensor(steepness))
-
-    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        mean = (x.mean((1, 2, 3)) - 0.5) * self.steepness
-        return {"logits": torch.stack((mean, -mean, mean * 0, mean * 0), 1)}
-
-
-def brightness_data() -> tuple[Card, Dataset]:
-    card = Card("custom_cnn", SPEC, mean=(0.0,) * 3, std=(1.0,) * 3)
-    rows = torch.arange(100, 150, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 4, 4)
-    return card, Dataset(rows, torch.zeros(len(rows), dtype=torch.int64), (), len(rows))
-
-
-def test_probabilities_come_batch_by_batch_in_order() -> None:
-    card, dataset = brightness_data()
-    found = probabilities(Brightness(2.0), card, dataset.rows)
-    assert found.shape == (50, 4)
-    assert (found[:, 0].diff() > 0).all()
-    torch.testing.assert_close(found.sum(1), torch.ones(50))
-
-
-@pytest.mark.parametrize(("steepness", "permitted"), [(1.0, True), (200.0, False)])
-def test_bf16_is_permitted_only_where_it_moves_little(steepness: float, permitted: bool) -> None:
-    card, dataset = brightness_data()
-    found = measure_precisions(Brightness(steepness), card, dataset)
-    assert found["fp32"] == 0
-    assert ("bf16" in found) == permitted
-    if permitted:
-        assert 0 < found["fp16"] < found["bf16"] <= 0.03
-
-
-def test_accuracy_and_counts_are_by_class() -> None:
-    card, dataset = brightness_data()
-    bright = sum(value > 255 / 2 for value in range(100, 150))
-    assert accuracy(Brightness(2.0), card, dataset) == pytest.approx(bright / 50)
-    assert accuracy(Brightness(-2.0), card, dataset) == pytest.approx(1 - bright / 50)
-    assert per_class(dataset) == dict(zip(CLASSES, (50, 0, 0, 0), strict=True))
+    assert card.about["training_data"] == "Slices of code"
