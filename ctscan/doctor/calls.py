@@ -66,12 +66,12 @@ def _no_answer(ingress: str, why: str) -> Remark:
 
 def v2_grpc(case: Case) -> Finding:
     """`ModelInfer` through the ingress, held against what REST said."""
-    # The SDK takes a second to import: nobody else should wait for it.
+    host, ingress = case.host.get(), case.ingress.get()
+    _need_transformer(case)
+    # Not above: the SDK takes a second to import, and is not needed before there is a way in.
     from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
     from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 
-    host, ingress = case.host.get(), case.ingress.get()
-    _need_transformer(case)
     image = golden_slice()
     request = pb.ModelInferRequest(
         model_name=MODEL_NAME,

@@ -77,7 +77,7 @@ class Case:
     )
     ingress: Fact[str] = field(default_factory=lambda: Fact("no way to the ingress was found"))
     service: Fact[Json] = field(default_factory=lambda: Fact("there is no InferenceService"))
-    host: Fact[str] = field(default_factory=lambda: Fact("the InferenceService has no address"))
+    host: Fact[str] = field(default_factory=lambda: Fact("the InferenceService has no address yet"))
     pods: Fact[dict[str, list[Json]]] = field(default_factory=lambda: Fact("no pods were found"))
     answering: Fact[str] = field(default_factory=lambda: Fact("no transformer pod is ready"))
     # Version of the card → what the prediction over REST said: class name → probability.

@@ -130,7 +130,13 @@ def _warnings(case: Case, uid: str) -> Iterator[Remark]:
         events = case.cluster.events(case.options.namespace, uid)
     except ReadError:
         return
-    warnings = [it for it in events if it.get("type") == "Warning"]
+    # Two writers met, and the controller tried again.
+    passing = "the object has been modified"
+    warnings = [
+        it
+        for it in events
+        if it.get("type") == "Warning" and passing not in (it.get("message") or "")
+    ]
     if warnings:
         event = warnings[-1]
         yield note(f"KServe's controller warns: {event.get('reason')}: {event.get('message')}")

@@ -176,7 +176,7 @@ def _ended(
         what = f"was killed by its node: container {name}{again}"
         return Trouble(what, "kubectl describe pod, and the memory of the node", log=log)
     how = "by itself, as if it were done" if code == 0 else f"with status {code}"
-    return Trouble(f"its container {name} ended {how}{again}", f"kubectl logs: {APPLY}", log=log)
+    return Trouble(f"its container {name} ended {how}{again}", APPLY, log=log)
 
 
 def _memory_limit(pod: Json, name: str) -> str:

@@ -7,7 +7,7 @@ from ctscan.doctor.case import Case
 from ctscan.doctor.cluster import Json, condition, name_of
 from ctscan.doctor.finding import Finding, Remark, counted, failed, found, listed, note
 from ctscan.doctor.inference_service import COMPONENTS
-from ctscan.doctor.pod_states import Trouble, troubles
+from ctscan.doctor.pod_states import Log, Trouble, troubles
 from ctscan.doctor.reader import Absent, ReadError
 from ctscan.doctor.words import advice, last_words
 
@@ -59,7 +59,7 @@ def _remarks(case: Case, component: str, group: list[Json]) -> Iterator[Remark]:
     said = [(name_of(pod), it) for pod in group for it in _troubles(case, pod)]
     for trouble in dict.fromkeys(it for _, it in said):
         names = [name for name, it in said if it == trouble]
-        yield Remark(trouble.outcome, f"{_called(component, names)} {trouble.what}", trouble.todo)
+        yield Remark(trouble.outcome, f"{_called(component, names)}: {trouble.what}", trouble.todo)
 
 
 def _called(component: str, names: list[str]) -> str:
@@ -108,11 +108,17 @@ def _troubles(case: Case, pod: Json) -> Iterator[Trouble]:
             namespace, name_of(pod), trouble.log.container, trouble.log.previous
         )
         words = last_words(lines)
-        if words is None:
-            yield trouble
-            continue
-        todo = advice(words, config_of(pod), weights_of(pod)) or trouble.todo
-        yield replace(trouble, what=f"{trouble.what}: “{words}”", todo=todo)
+        known = words and advice(words, config_of(pod), weights_of(pod))
+        yield replace(
+            trouble,
+            what=f"{trouble.what}: “{words}”" if words else trouble.what,
+            todo=known or f"{_command(namespace, pod, trouble.log)} says more: {trouble.todo}",
+        )
+
+
+def _command(namespace: str, pod: Json, log: Log) -> str:
+    previous = " --previous" if log.previous else ""
+    return f"kubectl -n {namespace} logs {name_of(pod)} -c {log.container}{previous}"
 
 
 def config_of(pod: Json) -> str:
@@ -120,7 +126,7 @@ def config_of(pod: Json) -> str:
     maps = [it["configMap"]["name"] for it in pod["spec"].get("volumes") or [] if "configMap" in it]
     if not maps:
         return "the config.yaml that its image brings"
-    return f"config.yaml, which the pod has from the ConfigMap {listed(maps, 'or')}"
+    return f"config.yaml in the ConfigMap {listed(maps, 'or')}, made from configs/config.yaml"
 
 
 def weights_of(pod: Json) -> str:
@@ -132,7 +138,7 @@ def weights_of(pod: Json) -> str:
     }
     path, uri = env.get("MODEL_PATH"), env.get("STORAGE_URI")
     if path is None:
-        return "set MODEL_PATH in spec.predictor of the InferenceService"
+        return "bring them into the image, or set MODEL_PATH in spec.predictor"
     where = f"MODEL_PATH is {path} in spec.predictor of the InferenceService"
     if uri is not None or path.startswith("/mnt/models"):
         return f"{where}: name a file that the storage holds (STORAGE_URI)"

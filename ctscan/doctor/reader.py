@@ -63,7 +63,7 @@ class KubeReader:
                 kube_config, context, client_configuration=settings, persist_config=False
             )
         except (config.ConfigException, yaml.YAMLError, OSError) as error:
-            raise NoContext(_no_context(str(error), context)) from error
+            raise NoContext(_no_context(context)) from error
         settings.retries = urllib3.Retry(connect=1, read=0, redirect=0, status=0, other=0)
         self._settings = settings
         self._client = client.ApiClient(settings)
@@ -98,10 +98,10 @@ class KubeReader:
         raise _refusal(answer.status, path, body)
 
 
-def _no_context(reason: str, context: str | None) -> str:
+def _no_context(context: str | None) -> str:
     if context is not None:
         return f"the kube config has no usable context {context!r}"
-    return f"there is no usable kube config: {' '.join(reason.split())[:200]}"
+    return "there is no kube config that can be used, with a current context"
 
 
 def _refusal(status: int, path: str, body: bytes) -> ReadError:

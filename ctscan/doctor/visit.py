@@ -23,7 +23,7 @@ def visit(options: Options, context: str | None, json: bool, environment: Mappin
     try:
         reader = KubeReader(environment.get("KUBECONFIG"), context)
     except NoContext as error:
-        lost = Verdict(CANNOT_TELL, f"cannot tell: {error}: name one with --context or KUBECONFIG")
+        lost = Verdict(CANNOT_TELL, f"cannot tell: {error}; name one with KUBECONFIG and --context")
         print(as_json([], lost) if json else lost.line)
         return lost.status
     case = Case(Cluster(reader), options, connects, utc_now)
