@@ -69,7 +69,7 @@ def _containers(pod: Json, events: Sequence[Json]) -> Iterator[Trouble]:
 
 def _container(pod: Json, status: Json, events: Sequence[Json]) -> Iterator[Trouble]:
     """One container, init or not, from its status."""
-    state, name = status.get("state") or {}, status["name"]
+    state = status.get("state") or {}
     last = (status.get("lastState") or {}).get("terminated")
     if "waiting" in state:
         if last and state["waiting"].get("reason") in ("CrashLoopBackOff", "RunContainerError"):
@@ -81,10 +81,10 @@ def _container(pod: Json, status: Json, events: Sequence[Json]) -> Iterator[Trou
     elif last and not status.get("ready"):
         yield _ended(pod, status, last, events, previous=True)
     elif last:
-        again = counted(status.get("restartCount", 1), "time")
-        how = _ended(pod, status, last, events, previous=True)
-        what = f"is ready, but its container {name} was started anew {again}: it {how.what}"
-        yield replace(how, what=what, outcome=Outcome.NOTE)
+        how = _end(pod, status, last, events, previous=True)
+        again = counted(status.get("restartCount", 1), "restart")
+        what = f"is ready again after {again}; before the last one, {how.what}"
+        yield Trouble(what, "", Outcome.NOTE, how.log)
 
 
 def _waiting(status: Json, waiting: Json, events: Sequence[Json]) -> Iterator[Trouble]:
@@ -152,31 +152,34 @@ def _mounting(events: Sequence[Json]) -> Iterator[Trouble]:
 def _ended(
     pod: Json, status: Json, end: Json, events: Sequence[Json], *, previous: bool
 ) -> Trouble:
-    """A container whose last run is over."""
-    name, times = status["name"], status.get("restartCount", 0)
-    again = f", {counted(times + 1, 'time')} so far" if times else ""
+    """A container whose last run is over, and how often that was so."""
+    how = _end(pod, status, end, events, previous=previous)
+    times = status.get("restartCount", 0)
+    return replace(how, what=f"{how.what}, {times + 1} times so far") if times else how
+
+
+def _end(pod: Json, status: Json, end: Json, events: Sequence[Json], *, previous: bool) -> Trouble:
+    """How the last run of a container came to its end."""
+    name = status["name"]
     log = Log(name, previous)
     code, message = end.get("exitCode"), " ".join((end.get("message") or "").split())[:200]
     if end.get("reason") == "OOMKilled":
-        limit = _memory_limit(pod, name)
         return Trouble(
-            f"ran out of memory: container {name} needs more than its limit{limit}{again}",
+            f"its container {name} ran out of memory: it needs more than its limit"
+            f"{_memory_limit(pod, name)}",
             "raise resources.limits.memory of that container in the InferenceService, or lower "
             "what config.yaml lets it hold: limits.queue_rows, limits.body_bytes",
         )
     if end.get("reason") in ("StartError", "ContainerCannotRun"):
-        return Trouble(f"cannot start its container {name}{again}: {message}", APPLY)
+        return Trouble(f"its container {name} cannot be started: {message}", APPLY)
     if any("failed liveness probe" in it for it in _said(events, "Killing")):
-        return Trouble(
-            f"was started anew, for the liveness probe of its container {name} failed{again}",
-            "look for what kept it from answering: too little CPU, or a fault in its log",
-            log=log,
-        )
+        todo = "look for what kept it from answering: too little CPU, or a fault in its log"
+        return Trouble(f"the liveness probe of its container {name} failed", todo, log=log)
     if code == 137:
-        what = f"was killed by its node: container {name}{again}"
-        return Trouble(what, "kubectl describe pod, and the memory of the node", log=log)
+        todo = "kubectl describe pod, and the memory of the node"
+        return Trouble(f"its container {name} was killed by the node", todo, log=log)
     how = "by itself, as if it were done" if code == 0 else f"with status {code}"
-    return Trouble(f"its container {name} ended {how}{again}", APPLY, log=log)
+    return Trouble(f"its container {name} ended {how}", APPLY, log=log)
 
 
 def _memory_limit(pod: Json, name: str) -> str:

@@ -7,7 +7,7 @@ from ctscan.doctor.case import Case
 from ctscan.doctor.cluster import Json, condition, name_of
 from ctscan.doctor.finding import Finding, Remark, counted, failed, found, listed, note
 from ctscan.doctor.inference_service import COMPONENTS
-from ctscan.doctor.pod_states import Log, Trouble, troubles
+from ctscan.doctor.pod_states import Trouble, troubles
 from ctscan.doctor.reader import Absent, ReadError
 from ctscan.doctor.words import advice, last_words
 
@@ -112,13 +112,16 @@ def _troubles(case: Case, pod: Json) -> Iterator[Trouble]:
         yield replace(
             trouble,
             what=f"{trouble.what}: “{words}”" if words else trouble.what,
-            todo=known or f"{_command(namespace, pod, trouble.log)} says more: {trouble.todo}",
+            todo=known or _look(namespace, pod, trouble),
         )
 
 
-def _command(namespace: str, pod: Json, log: Log) -> str:
-    previous = " --previous" if log.previous else ""
-    return f"kubectl -n {namespace} logs {name_of(pod)} -c {log.container}{previous}"
+def _look(namespace: str, pod: Json, trouble: Trouble) -> str:
+    """The command that shows the log of a trouble, and what else to do."""
+    assert trouble.log is not None
+    previous = " --previous" if trouble.log.previous else ""
+    command = f"kubectl -n {namespace} logs {name_of(pod)} -c {trouble.log.container}{previous}"
+    return f"{command} says more{f': {trouble.todo}' if trouble.todo else ''}"
 
 
 def config_of(pod: Json) -> str:
