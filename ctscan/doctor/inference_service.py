@@ -95,16 +95,20 @@ def _condition_remarks(case: Case, service: Json) -> Iterator[Remark]:
     for state in bad:
         meaning = MEANINGS.get(state["type"], f"its condition {state['type']} is not met")
         since = duration(case.age_s(state.get("lastTransitionTime")))
-        kind = state["type"].removesuffix("Ready").lower()
-        todo = (
-            f"see what is said of the {kind}'s pods below"
-            if state["type"] in OF_PODS
-            else "see the routes below"
-        )
-        yield failed(f"{meaning}, for {since}{_words(state)}", todo, symptom=True)
+        yield failed(f"{meaning}, for {since}{_words(state)}", _where(state), symptom=True)
     if bad:
         yield from _model_remarks(service)
         yield from _warnings(case, metadata["uid"])
+
+
+def _where(state: Json) -> str:
+    """The step below that says why a condition is not met."""
+    kind = state["type"].removesuffix("Ready").lower()
+    if state["type"] in OF_PODS:
+        return f"see what is said of the {kind}'s pods below"
+    if "Deployment NotReady" in state.get("reason", ""):
+        return "it waits for the pods: see below"
+    return "see the route below"
 
 
 def _is_bad(state: Json) -> bool:

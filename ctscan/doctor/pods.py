@@ -11,6 +11,8 @@ from ctscan.doctor.pod_states import Trouble, troubles
 from ctscan.doctor.reader import Absent, ReadError
 from ctscan.doctor.words import advice, last_words
 
+# Where KServe mounts what STORAGE_URI names.
+STORAGE = "/mnt/models"
 SERVICE_LABEL = "serving.kserve.io/inferenceservice"
 
 
@@ -128,24 +130,24 @@ def config_of(pod: Json) -> str:
     """Where a pod has its config.yaml from."""
     maps = [it["configMap"]["name"] for it in pod["spec"].get("volumes") or [] if "configMap" in it]
     if not maps:
-        return "the config.yaml that its image brings"
-    return f"config.yaml in the ConfigMap {listed(maps, 'or')}, made from configs/config.yaml"
+        return "the configs/config.yaml that its image brings"
+    return f"configs/config.yaml (it is in the ConfigMap {listed(maps, 'or')})"
 
 
 def weights_of(pod: Json) -> str:
     """Where a pod has its weights from, and how to name others."""
-    env = {
-        it["name"]: it.get("value")
-        for container in pod["spec"].get("containers") or []
-        for it in container.get("env") or []
-    }
-    path, uri = env.get("MODEL_PATH"), env.get("STORAGE_URI")
+    containers = pod["spec"].get("containers") or []
+    env = {it["name"]: it.get("value") for each in containers for it in each.get("env") or []}
+    mounts = {it["mountPath"] for each in containers for it in each.get("volumeMounts") or []}
+    path = env.get("MODEL_PATH")
     if path is None:
         return "bring them into the image, or set MODEL_PATH in spec.predictor"
-    where = f"MODEL_PATH is {path} in spec.predictor of the InferenceService"
-    if uri is not None or path.startswith("/mnt/models"):
-        return f"{where}: name a file that the storage holds (STORAGE_URI)"
-    return f"{where}: name a file that there is, or remove it for the weights in the image"
+    where = f"MODEL_PATH in spec.predictor is {path}"
+    if not path.startswith(STORAGE):
+        return f"{where}: name a file that there is, or remove it for the weights in the image"
+    if STORAGE in mounts:
+        return f"{where}: name a file that the storage of STORAGE_URI holds"
+    return f"{where}, but nothing is mounted at {STORAGE}: set STORAGE_URI beside it"
 
 
 def images(case: Case) -> Finding:

@@ -67,14 +67,16 @@ def verdict(findings: Sequence[tuple[str, Finding]]) -> Verdict:
         for remark in finding.remarks
         if remark.outcome == Outcome.FAILED
     ]
+    named = dict(findings)
+    proofs = [named[it] for it in PROOFS if it in named]
+    proven = bool(proofs) and all(it.outcome in (Outcome.WELL, Outcome.NOTE) for it in proofs)
     if failures:
         causes = [it for it in failures if not it[1].symptom] or failures
         name, remark = causes[0]
-        return Verdict(NOT_WELL, f"not well: {name}: {remark.what}")
-    named = dict(findings)
-    proofs = [named[it] for it in PROOFS if it in named]
+        still = "; predictions still come back" if proven else ""
+        return Verdict(NOT_WELL, f"not well: {name}: {remark.what}{still}")
     unseen = [name for name, it in findings if it.outcome == Outcome.UNKNOWN]
-    if all(it.outcome in (Outcome.WELL, Outcome.NOTE) for it in proofs):
+    if proven:
         if unseen:
             steps = counted(len(unseen), "step")
             return Verdict(WELL, f"well, though {steps} could not be seen: {listed(unseen)}")

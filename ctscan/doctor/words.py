@@ -58,7 +58,7 @@ ADVICE: tuple[tuple[str, str], ...] = (
     (r"weights (?P<path>\S+) ", "bring other weights than {path}; {weights}"),
     (r"card: ", "mend the card beside the weights; {weights}"),
     (r"device is 'cuda'", "give the predictor a GPU, or mend predictor.device in {config}"),
-    (r"configuration|precision is", "mend that in {config}, then apply it again"),
+    (r"configuration|precision is", "mend that in {config}, and apply the overlay again"),
     (r"cannot listen on", "give each container of the pod ports of its own"),
     (r"exec format error", "build the image for the processor of the node"),
     (

@@ -42,8 +42,8 @@ def test_a_ready_service_is_told_with_its_host() -> None:
     [
         ("PredictorReady", "the predictor has too few ready pods", "the predictor's pods below"),
         ("TransformerReady", "the transformer has too few", "the transformer's pods below"),
-        ("IngressReady", "the ingress does not lead to it yet", "the routes below"),
-        ("FancyReady", "its condition FancyReady is not met", "the routes below"),
+        ("IngressReady", "the ingress does not lead to it yet", "the route below"),
+        ("FancyReady", "its condition FancyReady is not met", "the route below"),
     ],
 )
 def test_a_condition_in_plain_words(kind: str, words: str, where: str) -> None:

@@ -73,15 +73,19 @@ def test_a_wrong_weights_path_is_named() -> None:
     (remark,) = look(crashing(log, env=env))[1].remarks
     assert remark.what.endswith(f"ended with status 1, 3 times so far: “{log}”")
     assert remark.todo == (
-        "/none.pt is not in the container: MODEL_PATH is /none.pt in spec.predictor of the "
-        "InferenceService: name a file that there is, or remove it for the weights in the image"
+        "/none.pt is not in the container: MODEL_PATH in spec.predictor is /none.pt: "
+        "name a file that there is, or remove it for the weights in the image"
     )
 
 
 def test_a_wrong_path_in_a_volume_names_the_storage() -> None:
     log = "ctscan predictor: weights /mnt/models/x.pt do not exist: set MODEL_PATH"
     env = [{"name": "MODEL_PATH", "value": "/mnt/models/x.pt"}]
-    assert "the storage holds (STORAGE_URI)" in look(crashing(log, env=env))[1].remarks[0].todo
+    bare = look(crashing(log, env=env))[1].remarks[0].todo
+    assert bare.endswith("but nothing is mounted at /mnt/models: set STORAGE_URI beside it")
+    mounts = [{"name": "storage", "mountPath": "/mnt/models"}]
+    mounted = look(crashing(log, env=env, volumeMounts=mounts))[1].remarks[0].todo
+    assert mounted.endswith("name a file that the storage of STORAGE_URI holds")
 
 
 def test_weights_that_the_image_lacks() -> None:
@@ -94,15 +98,15 @@ def test_a_bad_config_map_is_named() -> None:
     (remark,) = look(crashing(log))[1].remarks
     assert "limits.rowz" in remark.what
     assert remark.todo == (
-        "mend that in config.yaml in the ConfigMap ctscan-config-abc, made from "
-        "configs/config.yaml, then apply it again"
+        "mend that in configs/config.yaml (it is in the ConfigMap ctscan-config-abc), and apply "
+        "the overlay again"
     )
 
 
 def test_a_bad_configuration_without_a_config_map_is_in_the_image() -> None:
     reader = crashing("ctscan predictor: configuration: limits: expected a mapping")
     reader.things[f"{PODS}/predictor-1"]["spec"]["volumes"] = []
-    assert "the config.yaml that its image brings" in look(reader)[1].remarks[0].todo
+    assert "the configs/config.yaml that its image brings" in look(reader)[1].remarks[0].todo
 
 
 @pytest.mark.parametrize("log", ["", "RuntimeError: out of ideas"])
