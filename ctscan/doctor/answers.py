@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 
-from ctscan.doctor.finding import Remark, failed, unknown
+from ctscan.doctor.finding import Rank, Remark, failed, unknown
 from serving.card import CLASSES
 
 SUM_TOLERANCE = 1e-3
@@ -58,7 +58,9 @@ def refused(status: int, headers: Mapping[str, str], body: bytes, host: str) -> 
     """
     detail = _detail(body)
     if detail is not None:
-        return failed(f"the transformer answers {status}: {detail}", _own_todo(status, detail))
+        return failed(
+            f"the transformer answers {status}: {detail}", _own_todo(status), Rank.CONSEQUENCE
+        )
     if status in (401, 403):
         return unknown(
             f"the ingress answers {status}: it asks for credentials that were not given",
@@ -75,7 +77,7 @@ def refused(status: int, headers: Mapping[str, str], body: bytes, host: str) -> 
         503: "the proxy has no transformer to send it to: see the transformer's pods",
         504: "the transformer did not answer in time: see its pods and their CPU",
     }
-    return failed(what, todos.get(status, "see the log of the Gateway's proxy"))
+    return failed(what, todos.get(status, "see the log of the Gateway's proxy"), Rank.CONSEQUENCE)
 
 
 def _detail(body: bytes) -> str | None:
@@ -88,7 +90,7 @@ def _detail(body: bytes) -> str | None:
     return str(problem.get("detail"))
 
 
-def _own_todo(status: int, detail: str) -> str:
+def _own_todo(status: int) -> str:
     if status == 503:
         return "see the predictor's pods: the transformer has none that answers"
     if status == 429:

@@ -1,6 +1,7 @@
 """The last steps: the golden slice through the ingress, over REST and over gRPC."""
 
 import struct
+import time
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -9,13 +10,16 @@ import httpx
 
 from ctscan.doctor.answers import disagreement, read_prediction, refused, wrong_probabilities
 from ctscan.doctor.case import Case
-from ctscan.doctor.finding import Finding, Remark, failed, found, note, unknown
+from ctscan.doctor.finding import Finding, Rank, Remark, failed, found, note, unknown
 from ctscan.doctor.picture import golden_slice
 from serving.card import CLASSES
 from serving.settings import MODEL_NAME
 
 # The service's own deadline is 30 s by default: its answer says more than a timeout of ours.
 TIMEOUT_S = 35.0
+# Pods that have just become ready are found within seconds.
+TRIES = 3
+LONGEST_WAIT_S = 5.0
 
 
 def rest(case: Case) -> Finding:
@@ -25,12 +29,7 @@ def rest(case: Case) -> Finding:
     headers = {**dict(case.options.headers), "Host": host}
     try:
         with httpx.Client(timeout=TIMEOUT_S, trust_env=False) as client:
-            answer = client.post(
-                f"{ingress.rstrip('/')}/predict",
-                files={"file": ("slice.png", golden_slice(), "image/png")},
-                headers=headers,
-                extensions={"sni_hostname": host},
-            )
+            answer = _post(client, f"{ingress}/predict", headers, host)
     except httpx.HTTPError as error:
         return found(ingress, [_no_answer(ingress, type(error).__name__)])
     if answer.status_code != 200:
@@ -50,6 +49,23 @@ def rest(case: Case) -> Finding:
     )
 
 
+def _post(client: httpx.Client, url: str, headers: Mapping[str, str], host: str) -> httpx.Response:
+    """The answer to the golden slice; asked again where the service says that it may."""
+    image = golden_slice()
+    for attempt in range(TRIES):
+        answer = client.post(
+            url,
+            files={"file": ("slice.png", image, "image/png")},
+            headers=headers,
+            extensions={"sni_hostname": host},
+        )
+        wait = answer.headers.get("retry-after", "")
+        if not wait.isdigit() or attempt == TRIES - 1:
+            break
+        time.sleep(min(float(wait), LONGEST_WAIT_S))
+    return answer
+
+
 def _need_transformer(case: Case) -> None:
     """Raises NotTried where pods were looked at and no transformer is ready."""
     if case.pods.known:
@@ -61,6 +77,7 @@ def _no_answer(ingress: str, why: str) -> Remark:
         f"{ingress} gives no answer ({why})",
         "see the Gateway's proxy: kubectl get pods -n envoy-gateway-system; or name another "
         "address with --ingress",
+        Rank.CONSEQUENCE,
     )
 
 
@@ -140,4 +157,4 @@ def _failed_call(error: grpc.RpcError, host: str) -> Remark:
             "name them with --header, 'x-api-key: …' for one",
         )
     todo = MEANINGS.get(code, "see the transformer's log")
-    return failed(f"gRPC to {host} fails with {code}: {said}", todo)
+    return failed(f"gRPC to {host} fails with {code}: {said}", todo, Rank.CONSEQUENCE)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 
 class Outcome(StrEnum):
@@ -18,17 +18,24 @@ class Outcome(StrEnum):
 ORDER = list(Outcome)
 
 
+class Rank(IntEnum):
+    """Which of several failures the verdict names: the least one."""
+
+    FAULT = 0
+    # Wrong now, and right by itself after a while, as a rule.
+    PASSING = 1
+    # It follows from another failure, where there is one.
+    CONSEQUENCE = 2
+
+
 @dataclass(frozen=True)
 class Remark:
-    """One thing worth saying, and what to do about it.
-
-    A `symptom` is what follows from a fault elsewhere, so that the verdict names the fault first.
-    """
+    """One thing worth saying, and what to do about it."""
 
     outcome: Outcome
     what: str
     todo: str = ""
-    symptom: bool = False
+    rank: Rank = Rank.FAULT
 
 
 @dataclass(frozen=True)
@@ -49,9 +56,9 @@ def found(said: str, remarks: Iterable[Remark] = ()) -> Finding:
     return Finding(said, tuple(remarks))
 
 
-def failed(what: str, todo: str, symptom: bool = False) -> Remark:
+def failed(what: str, todo: str, rank: Rank = Rank.FAULT) -> Remark:
     """A remark on what keeps the service from being well."""
-    return Remark(Outcome.FAILED, what, todo, symptom)
+    return Remark(Outcome.FAILED, what, todo, rank)
 
 
 def note(what: str, todo: str = "") -> Remark:

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from ctscan.doctor.case import Case, duration
 from ctscan.doctor.cluster import Json, condition, conditions, name_of
-from ctscan.doctor.finding import Finding, Remark, failed, found, listed, note
+from ctscan.doctor.finding import Finding, Rank, Remark, failed, found, listed, note
 from ctscan.doctor.platform import STANDARD
 from ctscan.doctor.reader import Absent, ReadError
 
@@ -95,7 +95,7 @@ def _condition_remarks(case: Case, service: Json) -> Iterator[Remark]:
     for state in bad:
         meaning = MEANINGS.get(state["type"], f"its condition {state['type']} is not met")
         since = duration(case.age_s(state.get("lastTransitionTime")))
-        yield failed(f"{meaning}, for {since}{_words(state)}", _where(state), symptom=True)
+        yield failed(f"{meaning}, for {since}{_words(state)}", _where(state), Rank.CONSEQUENCE)
     if bad:
         yield from _model_remarks(service)
         yield from _warnings(case, metadata["uid"])
@@ -157,7 +157,7 @@ def routes(case: Case) -> Finding:
     if not mine:
         what = f"no HTTPRoute in {case.options.namespace} is for the host {host}"
         todo = "KServe's controller makes it when the transformer is ready; its log says why not"
-        return found("no HTTPRoute", [failed(what, todo, symptom=True)])
+        return found("no HTTPRoute", [failed(what, todo, Rank.CONSEQUENCE)])
     remarks = [remark for route in mine for remark in _route_remarks(route)]
     state = "was not taken by the Gateway" if remarks else "leads REST and gRPC to the transformer"
     return found(f"{host} {state}", remarks)

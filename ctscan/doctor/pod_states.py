@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from ctscan.doctor import images
 from ctscan.doctor.cluster import Json, condition
-from ctscan.doctor.finding import Outcome, counted
+from ctscan.doctor.finding import Outcome, Rank, counted
 from ctscan.doctor.scheduling import unschedulable
 
 APPLY = "mend it in the overlay, and apply it again"
@@ -29,6 +29,7 @@ class Trouble:
     todo: str
     outcome: Outcome = Outcome.FAILED
     log: Log | None = None
+    rank: Rank = Rank.FAULT
 
 
 def troubles(pod: Json, events: Sequence[Json]) -> list[Trouble]:
@@ -171,7 +172,9 @@ def _end(pod: Json, status: Json, end: Json, events: Sequence[Json], *, previous
             "what config.yaml lets it hold: limits.queue_rows, limits.body_bytes",
         )
     if end.get("reason") in ("StartError", "ContainerCannotRun"):
-        return Trouble(f"its container {name} cannot be started: {message}", APPLY)
+        # The runtime tells its own way to the error before the error.
+        why = message.rpartition("unable to start container process: ")[2]
+        return Trouble(f"its container {name} cannot be started: {why}", APPLY)
     if any("failed liveness probe" in it for it in _said(events, "Killing")):
         todo = "look for what kept it from answering: too little CPU, or a fault in its log"
         return Trouble(f"the liveness probe of its container {name} failed", todo, log=log)
@@ -195,9 +198,9 @@ def _not_ready(events: Sequence[Json]) -> Iterator[Trouble]:
     for message in _said(events, "Unhealthy")[-1:]:
         said = " ".join(message.split())[:200]
         todo = "wait if it has just started; else kubectl logs says why"
-        yield Trouble(f"is running, but not ready: {said}", todo)
+        yield Trouble(f"is running, but not ready: {said}", todo, rank=Rank.PASSING)
         return
-    yield Trouble("is starting", "wait, and ask again")
+    yield Trouble("is starting", "wait, and ask again", rank=Rank.PASSING)
 
 
 def _said(events: Sequence[Json], *reasons: str) -> list[str]:

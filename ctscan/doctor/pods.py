@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from ctscan.doctor.case import Case
 from ctscan.doctor.cluster import Json, condition, name_of
-from ctscan.doctor.finding import Finding, Remark, counted, failed, found, listed, note
+from ctscan.doctor.finding import Finding, Rank, Remark, counted, failed, found, listed, note
 from ctscan.doctor.inference_service import COMPONENTS
 from ctscan.doctor.pod_states import Trouble, troubles
 from ctscan.doctor.reader import Absent, ReadError
@@ -56,12 +56,12 @@ def _remarks(case: Case, component: str, group: list[Json]) -> Iterator[Remark]:
             "see what is said of the InferenceService above, and the log of KServe's controller",
         )
         return
-    if not group:
-        yield _no_pods(component, deployment)
+    yield from _not_made(component, deployment, group)
     said = [(name_of(pod), it) for pod in group for it in _troubles(case, pod)]
     for trouble in dict.fromkeys(it for _, it in said):
         names = [name for name, it in said if it == trouble]
-        yield Remark(trouble.outcome, f"{_called(component, names)}: {trouble.what}", trouble.todo)
+        what = f"{_called(component, names)}: {trouble.what}"
+        yield Remark(trouble.outcome, what, trouble.todo, trouble.rank)
 
 
 def _called(component: str, names: list[str]) -> str:
@@ -70,17 +70,18 @@ def _called(component: str, names: list[str]) -> str:
     return f"each of {len(names)} {component} pods ({names[0]} for one)"
 
 
-def _no_pods(component: str, deployment: Json) -> Remark:
-    if deployment["spec"].get("replicas") == 0:
-        return note(
-            f"the {component} is scaled to zero: the first request wakes it, and waits for it"
-        )
+def _not_made(component: str, deployment: Json, group: list[Json]) -> Iterator[Remark]:
+    """Why pods that should be there are not."""
     refusal = condition(deployment, "ReplicaFailure")
     if refusal.get("status") == "True":
-        return failed(f"no {component} pod can be made: {refusal.get('message')}", _admit(refusal))
-    return failed(
-        f"there is no {component} pod yet", "wait; then kubectl describe its Deployment says why"
-    )
+        what = f"no new {component} pod can be made: {refusal.get('message')}"
+        yield failed(what, _admit(refusal))
+    elif not group and deployment["spec"].get("replicas") == 0:
+        what = f"the {component} is scaled to zero: the first request wakes it, and waits for it"
+        yield note(what)
+    elif not group:
+        todo = "wait; then kubectl describe its Deployment says why"
+        yield failed(f"there is no {component} pod yet", todo, Rank.PASSING)
 
 
 def _admit(refusal: Json) -> str:

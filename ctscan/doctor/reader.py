@@ -7,7 +7,6 @@ import logging
 from typing import Any, Protocol
 
 import urllib3
-import yaml
 from kubernetes import client, config
 
 TIMEOUT_S = 15.0
@@ -62,7 +61,7 @@ class KubeReader:
             config.load_kube_config(
                 kube_config, context, client_configuration=settings, persist_config=False
             )
-        except (config.ConfigException, yaml.YAMLError, OSError) as error:
+        except Exception as error:  # a broken file can fail anywhere in the library
             raise NoContext(_no_context(context)) from error
         settings.retries = urllib3.Retry(connect=1, read=0, redirect=0, status=0, other=0)
         self._settings = settings
@@ -118,5 +117,6 @@ def _refusal(status: int, path: str, body: bytes) -> ReadError:
 def _plain(error: Any) -> str:
     """The innermost reason of an error of urllib3, without addresses of objects."""
     reason = getattr(error, "reason", error)
-    text = str(reason).rpartition(">: ")[2] or str(reason)
+    inner = reason.args[-1] if isinstance(reason, Exception) and reason.args else reason
+    text = str(inner).rpartition(">: ")[2]
     return " ".join(text.split())[:200]

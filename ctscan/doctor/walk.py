@@ -71,8 +71,7 @@ def verdict(findings: Sequence[tuple[str, Finding]]) -> Verdict:
     proofs = [named[it] for it in PROOFS if it in named]
     proven = bool(proofs) and all(it.outcome in (Outcome.WELL, Outcome.NOTE) for it in proofs)
     if failures:
-        causes = [it for it in failures if not it[1].symptom] or failures
-        name, remark = causes[0]
+        name, remark = min(failures, key=lambda it: it[1].rank)
         still = "; predictions still come back" if proven else ""
         return Verdict(NOT_WELL, f"not well: {name}: {remark.what}{still}")
     unseen = [name for name, it in findings if it.outcome == Outcome.UNKNOWN]

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from ctscan.doctor.case import Case, NotTried, Options
-from ctscan.doctor.finding import Finding, Outcome
+from ctscan.doctor.finding import Finding, Outcome, Rank
 from ctscan.doctor.inference_service import inference_service, routes
 from ctscan.doctor.platform import api_server, kserve
 from ctscan.doctor.reader import Refused
@@ -53,7 +53,7 @@ def test_a_condition_in_plain_words(kind: str, words: str, where: str) -> None:
     assert remark.what.endswith("for 60 min (SomeReason: some message)")
     assert where in remark.todo
     # Pods and routes say why: the verdict names them first.
-    assert remark.symptom
+    assert remark.rank == Rank.CONSEQUENCE
 
 
 def test_what_kserve_says_of_the_model_is_passed_on() -> None:

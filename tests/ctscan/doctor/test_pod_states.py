@@ -111,6 +111,11 @@ def test_a_failing_probe_is_quoted() -> None:
     assert "is starting" in said(status)
 
 
+def test_the_error_of_a_runtime_is_told_without_the_way_to_it() -> None:
+    message = "failed to create task: unable to start container process: exec: no such file"
+    assert "cannot be started: exec: no such file" in said(crashed("StartError", 128, message))
+
+
 def test_a_failed_liveness_probe_is_told_from_a_crash() -> None:
     event_of_it = event("Killing", "Container kserve-container failed liveness probe, restarted")
     assert "the liveness probe of its container" in said(crashed(code=137), event_of_it)

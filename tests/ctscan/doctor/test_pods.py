@@ -168,11 +168,10 @@ def test_a_component_that_is_scaled_to_zero_is_a_note() -> None:
 )
 def test_pods_that_are_not_admitted(message: str, todo: str) -> None:
     reader = healthy()
-    del reader.things[f"{PODS}/predictor-1"]
     refusal = state("ReplicaFailure", "True", "FailedCreate", message)
     reader.things[DEPLOYMENT]["status"]["conditions"] = [refusal]
     (remark,) = look(reader)[1].remarks
-    assert remark.what == f"no predictor pod can be made: {message}"
+    assert remark.what == f"no new predictor pod can be made: {message}"
     assert todo in remark.todo
 
 
