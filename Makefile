@@ -4,6 +4,12 @@ BIN := .venv/bin
 COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --fork-strategy fewest \
 	--generate-hashes --no-header --no-annotate
 
+# What builds the images, with the flags of `docker build`, and what it calls them.
+IMAGE_BUILD ?= docker build
+TAG ?= dev
+# The manifests that `make deploy` applies to the cluster of the current kube context.
+OVERLAY ?= kind
+
 define CHECK_PYTHON
 import sys
 needed = "ctscan needs Python 3.11, 3.12 or 3.13: make PYTHON=python3.12"
@@ -18,7 +24,8 @@ export CHECK_PYTHON
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test check format lock docs bench bench-quick audit train clean
+.PHONY: help serve test check format lock docs bench bench-quick audit train clean \
+	images kind-up deploy undeploy e2e
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -59,6 +66,36 @@ train: .venv/.installed ## train a model: DATA=folder [ARCHITECTURE=name]
 	@test -n "$(DATA)" || { echo "make train: name the data, DATA=folder" >&2; exit 1; }
 	$(BIN)/python -m training.train --data "$(DATA)" \
 		$(if $(ARCHITECTURE),--architecture "$(ARCHITECTURE)")
+
+images: ## build ctscan-predictor, -transformer and -local; TORCH_INDEX_URL=… for CPU wheels of torch
+	for target in predictor transformer local; do \
+		$(IMAGE_BUILD) --target $$target --tag ctscan-$$target:$(TAG) \
+			$(if $(TORCH_INDEX_URL),--build-arg TORCH_INDEX_URL="$(TORCH_INDEX_URL)") . || exit 1; \
+	done
+
+kind-up: ## with Docker, kind and kubectl: a cluster, the images in it, the service on it
+	manifests/platform/kind/up
+	@$(MAKE) images
+	kind load docker-image ctscan-predictor:$(TAG) ctscan-transformer:$(TAG) --name ctscan
+	@$(MAKE) deploy
+
+deploy: ## apply manifests/overlays/OVERLAY to the current kube context and wait until it is ready
+	kubectl apply -k manifests/overlays/$(OVERLAY)
+	@seen=$$(kubectl -n ctscan get inferenceservice ctscan -o jsonpath='{.metadata.generation}'); \
+		kubectl -n ctscan wait inferenceservice/ctscan --timeout=60s \
+			--for=jsonpath='{.status.observedGeneration}'=$$seen
+	@for part in predictor transformer; do \
+		kubectl -n ctscan rollout status deployment/ctscan-$$part --timeout=300s || exit 1; \
+	done
+	@kubectl -n ctscan wait --for=condition=Ready inferenceservice/ctscan --timeout=60s
+	@echo "try it:  curl -F file=@docs/slice.png -H Host:$$(kubectl -n ctscan get inferenceservice \
+		ctscan -o jsonpath='{.status.url}' | sed 's|.*://||') http://127.0.0.1:30080/predict"
+
+undeploy: ## take it off again, feedback included
+	kubectl delete -k manifests/overlays/$(OVERLAY) --ignore-not-found
+
+e2e: .venv/.installed ## deploy into a namespace of its own on the current kube context and call it; KEEP=1
+	$(BIN)/pytest tests/e2e
 
 lock: | $(BIN)/uv ## pin anew what pyproject.toml asks for; UPGRADE=1 takes the newest
 	$(COMPILE) --extra dev $(if $(UPGRADE),--upgrade) --output-file locks/dev.txt

@@ -96,6 +96,7 @@ class Process:
     model_path: Path = Path("models/model.pt")
     load_model: bool = True
     feedback_dir: Path = Path("feedback")
+    feedback_durable: bool = True
     drift_current_path: Path = Path("data/drift/current.csv")
     http_address: str = "127.0.0.1:8000"
     grpc_address: str = "127.0.0.1:8001"
@@ -136,6 +137,7 @@ ENVIRONMENT = {
     "LOAD_MODEL": "`0` starts without weights: `/health` says so and predictions answer 503.",
     "FEEDBACK_DIR": "Folder for corrections.",
     "DRIFT_CURRENT_PATH": "The drift log.",
+    "FEEDBACK_DURABLE": "`0`: the folder for corrections is lost with its container.",
     "HOST": "Address of both ports of the transformer.",
     "PORT": "REST port of the transformer.",
     "GRPC_PORT": "gRPC port of the transformer.",
@@ -144,6 +146,8 @@ ENVIRONMENT = {
     "PREDICTOR_HTTP_ADDRESS": "Where the transformer reads the predictor's card.",
     "PREDICTOR_GRPC_ADDRESS": "Where the transformer sends rows; any gRPC target.",
     "PRECISION": "Over `predictor.precision`.",
+    "DRAIN_DELAY_S": "Over `shutdown.drain_delay_s`.",
+    "GRACE_S": "Over `shutdown.grace_s`.",
     "LOG_LEVEL": "`DEBUG`, `INFO`, `WARNING` or `ERROR`; `DEBUG` logs every request.",
     "EXIT_WITH_STDIN": "`1`: end when standard input closes, as `ctscan serve` has it.",
 }
@@ -163,6 +167,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     sections["transformer"] = replace(sections["transformer"], max_call_rows=call_rows)
     if precision := environment.get("PRECISION"):
         sections["predictor"] = replace(sections["predictor"], precision=precision)
+    sections["shutdown"] = _shutdown(sections["shutdown"], environment)
     settings = Settings(process=process, model=_old_model_section(tree), **sections)
     _check(settings)
     return settings
@@ -175,9 +180,6 @@ def _process(environment: Mapping[str, str]) -> Process:
         host = f"[{host.strip('[]')}]"  # IPv6
     http = f"{host}:{_port(given, 'PORT', '8000')}"
     grpc = f"{host}:{_port(given, 'GRPC_PORT', '8001')}"
-    load = given.get("LOAD_MODEL", "1")
-    if load not in ("0", "1"):
-        raise ConfigError(f"LOAD_MODEL is {load!r}, expected 0 or 1")
     defaults = Process()
     log_level = given.get("LOG_LEVEL", defaults.log_level).upper()
     if log_level not in LOG_LEVELS:
@@ -185,8 +187,9 @@ def _process(environment: Mapping[str, str]) -> Process:
     return Process(
         config_path=Path(given.get("CONFIG_PATH", defaults.config_path)),
         model_path=Path(given.get("MODEL_PATH", defaults.model_path)),
-        load_model=load == "1",
+        load_model=_flag(given, "LOAD_MODEL"),
         feedback_dir=Path(given.get("FEEDBACK_DIR", defaults.feedback_dir)),
+        feedback_durable=_flag(given, "FEEDBACK_DURABLE"),
         drift_current_path=Path(given.get("DRIFT_CURRENT_PATH", defaults.drift_current_path)),
         http_address=given.get("HTTP_ADDRESS", http),
         grpc_address=given.get("GRPC_ADDRESS", grpc),
@@ -195,6 +198,25 @@ def _process(environment: Mapping[str, str]) -> Process:
         log_level=log_level,
         exit_with_stdin=given.get("EXIT_WITH_STDIN") == "1",
     )
+
+
+def _flag(given: Mapping[str, str], name: str) -> bool:
+    text = given.get(name, "1")
+    if text not in ("0", "1"):
+        raise ConfigError(f"{name} is {text!r}, expected 0 or 1")
+    return text == "1"
+
+
+def _shutdown(section: Shutdown, environment: Mapping[str, str]) -> Shutdown:
+    for name in ("drain_delay_s", "grace_s"):
+        if text := environment.get(name.upper()):
+            try:
+                section = replace(section, **{name: float(text)})
+            except ValueError:
+                raise ConfigError(
+                    f"{name.upper()} is {text!r}, expected a number of seconds"
+                ) from None
+    return section
 
 
 def _port(given: Mapping[str, str], name: str, default: str) -> int:

@@ -55,6 +55,7 @@ async def transformer(settings: Settings) -> None:
     require_free(process.grpc_address)
     lifecycle = Lifecycle(settings.shutdown)
     metrics = TransformerMetrics(REGISTRY)
+    metrics.feedback_durable.set(process.feedback_durable)
     watch_process(REGISTRY)
     threads = ThreadPoolExecutor(
         settings.transformer.decode_threads or available_cpus(), thread_name_prefix="decode"

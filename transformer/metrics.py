@@ -1,6 +1,6 @@
 """The transformer's metrics; a new one is one line here and one where it is observed."""
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from serving.metrics import BatchMetrics, Stages
 
@@ -45,6 +45,11 @@ class TransformerMetrics:
             "ctscan_feedback_total",
             "Corrections stored, by class and agreement (correct, wrong).",
             ["label", "agreement"],
+            registry=registry,
+        )
+        self.feedback_durable = Gauge(
+            "ctscan_feedback_durable",
+            "Whether corrections outlive this container: 1 or 0.",
             registry=registry,
         )
         self.drift_dropped = Counter(

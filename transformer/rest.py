@@ -63,6 +63,7 @@ class Health(BaseModel):
     config_path: str = Field(examples=["configs/config.yaml"])
     model_path: str | None = Field(examples=["models/model.pt"])
     model_version: str | None = Field(examples=["0f3a9c1d2b4e"])
+    feedback_durable: bool = Field(description="Whether corrections outlive this container.")
 
 
 class FeedbackSaved(BaseModel):
@@ -197,6 +198,7 @@ def rest_routes(rooms: Rooms) -> APIRouter:
                 "config_path": str(process.config_path),
                 "model_path": status.model_path,
                 "model_version": status.version,
+                "feedback_durable": process.feedback_durable,
             }
         )
 

@@ -33,6 +33,17 @@ def test_health_tells_the_predictors_truth(pair: Pair, rest: httpx.Client) -> No
     assert said["model_path"] == str(pair.weights)
 
 
+@pytest.mark.parametrize(("given", "durable"), [("pair", True), ("unloaded", False)])
+def test_health_and_a_metric_say_whether_feedback_is_lost_with_the_container(
+    request: pytest.FixtureRequest, given: str, durable: bool
+) -> None:
+    service = request.getfixturevalue(given)
+    transformer = service.transformer if isinstance(service, Pair) else service
+    with transformer.client() as client:
+        assert client.get("/health").json()["feedback_durable"] is durable
+        assert f"ctscan_feedback_durable {durable:.1f}\n" in client.get("/metrics").text
+
+
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/health", "/metrics", "/docs"])
 def test_what_a_kubelet_or_a_person_asks_is_there(rest: httpx.Client, path: str) -> None:
     assert rest.get(path).status_code == 200
@@ -340,7 +351,9 @@ def unloaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Transformer]:
     predictor = Predictor(
         folder / "none.pt", config, folder / "p.log", sockets=folder, LOAD_MODEL="0"
     )
-    transformer = Transformer(config, folder, predictor.http_address, predictor.grpc_address)
+    transformer = Transformer(
+        config, folder, predictor.http_address, predictor.grpc_address, FEEDBACK_DURABLE="0"
+    )
     predictor.start()
     transformer.start()
     predictor.wait_ready("/livez")

@@ -13,6 +13,7 @@ from serving.settings import (
     Limits,
     Process,
     Settings,
+    Shutdown,
     is_port,
     read_settings,
 )
@@ -89,6 +90,7 @@ def test_every_variable_is_read(write: Write) -> None:
             "LOAD_MODEL": "0",
             "FEEDBACK_DIR": "/f",
             "DRIFT_CURRENT_PATH": "/d.csv",
+            "FEEDBACK_DURABLE": "0",
             "HOST": "0.0.0.0",
             "PORT": "8080",
             "GRPC_PORT": "8081",
@@ -103,6 +105,7 @@ def test_every_variable_is_read(write: Write) -> None:
         model_path=Path("/m/w.pt"),
         load_model=False,
         feedback_dir=Path("/f"),
+        feedback_durable=False,
         drift_current_path=Path("/d.csv"),
         http_address="0.0.0.0:8080",
         grpc_address="0.0.0.0:8081",
@@ -136,6 +139,10 @@ def test_an_unknown_variable_is_let_be(write: Write) -> None:
     [
         ("LOAD_MODEL", "true"),
         ("LOAD_MODEL", "2"),
+        ("FEEDBACK_DURABLE", "yes"),
+        ("DRAIN_DELAY_S", "10s"),
+        ("DRAIN_DELAY_S", "-1.0"),
+        ("GRACE_S", "inf"),
         ("PORT", "http"),
         ("PORT", "65536"),
         ("PORT", "-1"),
@@ -160,6 +167,13 @@ def test_precision_of_the_environment_counts_over_the_file(write: Write) -> None
     assert read_settings(written).predictor.precision == "fp16"
     overridden = read_settings(written | {"PRECISION": "bf16"}).predictor
     assert (overridden.precision, overridden.max_batch_rows) == ("bf16", 8)
+
+
+def test_shutdown_times_of_the_environment_count_over_the_file(write: Write) -> None:
+    written = write("shutdown: {drain_delay_s: 1, grace_s: 2}")
+    assert read_settings(written).shutdown == Shutdown(1.0, 2.0)
+    assert read_settings(written | {"DRAIN_DELAY_S": "10"}).shutdown == Shutdown(10.0, 2.0)
+    assert read_settings(written | {"GRACE_S": "35"}).shutdown == Shutdown(1.0, 35.0)
 
 
 def test_a_section_is_read_over_its_defaults(write: Write) -> None:

@@ -1,0 +1,120 @@
+"""The cluster of the current kube context, by kubectl."""
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+NAMESPACE = "ctscan-e2e"
+OVERLAY = Path(__file__).parent / "overlay"
+PREDICTOR, TRANSFORMER = "predictor", "transformer"
+POLL_S = 0.5
+
+Found = TypeVar("Found")
+
+
+def kubectl(*arguments: str, given: str | None = None) -> str:
+    """What kubectl prints.
+
+    Raises:
+        AssertionError: it failed; with what it said.
+    """
+    done = subprocess.run(["kubectl", *arguments], input=given, capture_output=True, text=True)
+    if done.returncode:
+        raise AssertionError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def until(found: Callable[[], Found], what: str, seconds: float) -> Found:
+    """The first true thing that `found` returns.
+
+    Raises:
+        AssertionError: nothing so long.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        if result := found():
+            return result
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds:g} s: {what}")
+        time.sleep(POLL_S)
+
+
+class Cluster:
+    """The service under test, as the API server sees it."""
+
+    namespace = NAMESPACE
+
+    def kubectl(self, *arguments: str, given: str | None = None) -> str:
+        """kubectl in the namespace of the tests."""
+        return kubectl("-n", self.namespace, *arguments, given=given)
+
+    def get(self, *what: str) -> Any:
+        return json.loads(self.kubectl("get", *what, "-o", "json"))
+
+    def apply(self) -> None:
+        """The overlay, and wait until both components are ready as it says."""
+        kubectl("apply", "-k", str(OVERLAY))
+        self.wait_ready()
+
+    def wait_ready(self, seconds: float = 240) -> None:
+        """The controller has seen the last change, and every pod of it is ready."""
+        generation = self.get("inferenceservice", "ctscan")["metadata"]["generation"]
+        until(lambda: self._observed() >= generation, "the controller sees the change", 60)
+        for component in (PREDICTOR, TRANSFORMER):
+            self.kubectl(
+                "rollout", "status", f"deployment/ctscan-{component}", f"--timeout={seconds:g}s"
+            )
+        self.kubectl(
+            "wait", "inferenceservice/ctscan", "--for=condition=Ready", f"--timeout={seconds:g}s"
+        )
+
+    def host(self, component: str | None = None) -> str:
+        """The name by which the ingress knows the service, or one component of it."""
+        status = self.get("inferenceservice", "ctscan")["status"]
+        url: str = (status["components"][component] if component else status)["url"]
+        return url.partition("://")[2]
+
+    def patch(self, spec: Mapping[str, Any]) -> None:
+        """Merge into the InferenceService's spec."""
+        change = json.dumps({"spec": spec})
+        self.kubectl("patch", "inferenceservice", "ctscan", "--type=merge", "-p", change)
+
+    def restart(self, *components: str) -> None:
+        """New pods by an annotation: the controller reverts `kubectl rollout restart`."""
+        at = str(time.time())
+        self.patch({name: {"annotations": {"ctscan/restarted-at": at}} for name in components})
+
+    def scale(self, component: str, replicas: int) -> None:
+        self.kubectl("scale", f"deployment/ctscan-{component}", f"--replicas={replicas}")
+
+    def pods(self, component: str) -> list[Any]:
+        """All pods of a component, those that are ending among them."""
+        items: list[Any] = self.get("pods", "-l", f"app=isvc.ctscan-{component}")["items"]
+        return items
+
+    def uids(self, *components: str) -> set[str]:
+        return {pod["metadata"]["uid"] for name in components for pod in self.pods(name)}
+
+    def restarts(self, component: str) -> int:
+        """How often the containers of a component were started anew."""
+        statuses = [pod["status"].get("containerStatuses", ()) for pod in self.pods(component)]
+        return sum(status["restartCount"] for found in statuses for status in found)
+
+    def run_in(self, component: str, program: str) -> str:
+        """What a Python program prints in a pod of the component."""
+        return self.kubectl("exec", f"deployment/ctscan-{component}", "--", "python", "-c", program)
+
+    def delete(self) -> None:
+        kubectl("delete", "namespace", self.namespace, "--ignore-not-found", "--timeout=180s")
+
+    def _observed(self) -> int:
+        status = self.get("inferenceservice", "ctscan").get("status", {})
+        return int(status.get("observedGeneration", 0))
+
+
+def is_ready(pod: Mapping[str, Any]) -> bool:
+    conditions: Sequence[Any] = pod["status"].get("conditions", ())
+    return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
