@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from ctscan.doctor.case import Case
 from ctscan.doctor.cluster import Json, condition, name_of
 from ctscan.doctor.finding import Finding, Remark, failed, found, listed, note
-from ctscan.doctor.inference_service import COMPONENTS
 from ctscan.doctor.pods import is_ready
 
+CLASS = "serving.kserve.io/autoscalerClass"
 # The first metrics of a pod come 30 to 40 seconds after it is ready, at the latest.
 METRICS_AFTER_S = 120.0
 
@@ -15,21 +15,40 @@ METRICS_AFTER_S = 120.0
 def autoscaling(case: Case) -> Finding:
     """The HPAs of both components, KEDA's among them."""
     pods = case.pods.get()
-    targets = {f"{case.options.name}-{it}": it for it in COMPONENTS}
-    mine = [
-        it
-        for it in case.cluster.autoscalers(case.options.namespace)
-        if it["spec"]["scaleTargetRef"]["name"] in targets
-    ]
-    if not mine:
-        return found("no autoscaler: the number of pods is fixed")
+    scalers = case.cluster.autoscalers(case.options.namespace)
     said: list[str] = []
     remarks: list[Remark] = []
-    for scaler in mine:
-        component = targets[scaler["spec"]["scaleTargetRef"]["name"]]
-        said.append(f"{component} {_range(scaler)}")
-        remarks += _remarks(case, scaler, component, pods.get(component, []))
+    for component in pods:
+        target = f"{case.options.name}-{component}"
+        mine = [it for it in scalers if it["spec"]["scaleTargetRef"]["name"] == target]
+        said.append(f"{component} {_range(mine[0])}" if mine else f"{component} is not scaled")
+        if _class(case.service.get(), component) == "external":
+            remarks += _foreign(target, component, mine)
+        for scaler in mine:
+            remarks += _remarks(case, scaler, component, pods[component])
     return found(", ".join(said), remarks)
+
+
+def _class(service: Json, component: str) -> str:
+    """Who scales a component: `hpa` (KServe's), `keda`, `external` or `none`."""
+    own = service["spec"][component].get("annotations") or {}
+    of_all = service["metadata"].get("annotations") or {}
+    return str(own.get(CLASS) or of_all.get(CLASS) or "hpa")
+
+
+def _foreign(target: str, component: str, mine: list[Json]) -> Iterator[Remark]:
+    """What is wrong with an autoscaler that is not KServe's."""
+    rename = (
+        f"give the autoscaler another name than {target}: KServe 0.20 takes one of that name for "
+        "its own, writes over it and deletes it"
+    )
+    if not mine:
+        yield note(
+            f"{CLASS} is external, and the {component} has no autoscaler", f"apply one; {rename}"
+        )
+    elif name_of(mine[0]) == target:
+        what = f"the autoscaler {target} is deleted when the InferenceService next changes"
+        yield failed(what, rename)
 
 
 def _range(scaler: Json) -> str:

@@ -130,7 +130,41 @@ def test_a_service_without_autoscalers_has_a_fixed_size() -> None:
         del reader.things[f"{SCALERS}/{name}"]
     other = {"metadata": {"name": "other"}, "spec": {"scaleTargetRef": {"name": "other"}}}
     reader.add(SCALERS, other)
-    assert autoscaling(examined(reader)).said.startswith("no autoscaler")
+    finding = autoscaling(examined(reader))
+    assert finding.said == "predictor is not scaled, transformer is not scaled"
+    assert finding.outcome == Outcome.WELL
+
+
+def external(reader: FakeReader, component: str | None = None) -> FakeReader:
+    """The autoscalers are not KServe's: those of both components, or of one."""
+    service = reader.things[SERVICE]
+    place = service["spec"][component] if component else service["metadata"]
+    place["annotations"] = {"serving.kserve.io/autoscalerClass": "external"}
+    return reader
+
+
+def test_an_autoscaler_that_kserve_takes_for_its_own_is_named() -> None:
+    (what,) = failures(autoscaling(examined(external(healthy(), "predictor"))))
+    assert what == (
+        "the autoscaler ctscan-predictor is deleted when the InferenceService next changes"
+    )
+    assert len(failures(autoscaling(examined(external(healthy()))))) == 2
+
+
+def test_an_autoscaler_of_ones_own_with_a_name_of_its_own_is_well() -> None:
+    reader = external(healthy(), "predictor")
+    scaler = reader.things.pop(f"{SCALERS}/ctscan-predictor")
+    scaler["metadata"]["name"] = "predictor-by-cpu"
+    reader.add(SCALERS, scaler)
+    assert autoscaling(examined(reader)).outcome == Outcome.WELL
+
+
+def test_an_autoscaler_that_somebody_forgot_is_a_note() -> None:
+    reader = external(healthy(), "transformer")
+    del reader.things[f"{SCALERS}/ctscan-transformer"]
+    finding = autoscaling(examined(reader))
+    assert finding.outcome == Outcome.NOTE
+    assert "the transformer has no autoscaler" in finding.remarks[0].what
 
 
 def blind(reader: FakeReader, reason: str = "FailedGetResourceMetric") -> FakeReader:
