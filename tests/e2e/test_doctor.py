@@ -37,9 +37,11 @@ def examine(cluster: Cluster, ingress: Ingress) -> tuple[int, dict[str, Any]]:
 @pytest.fixture
 def patient(cluster: Cluster) -> Iterator[Cluster]:
     """The service, to be made ill; it is as before when the test is over."""
+    before = cluster.uids(PREDICTOR)
     yield cluster
     kubectl("apply", "-k", str(OVERLAY))
-    cluster.wait_ready()
+    # A roll-out that cannot succeed leaves the pods from before alone.
+    until(lambda: cluster.uids(PREDICTOR) == before, "the ill pod is gone", 90)
     cluster.kubectl("delete", "-f", "-", "--ignore-not-found", given=BAD_CONFIG)
 
 
