@@ -24,7 +24,7 @@ export CHECK_PYTHON
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test check format lock docs bench bench-quick audit train clean \
+.PHONY: help serve test check format lock docs bench bench-quick audit train evaluate clean \
 	images kind-up deploy undeploy e2e
 
 help: ## print this list
@@ -66,6 +66,13 @@ train: .venv/.installed ## train a model: DATA=folder [ARCHITECTURE=name]
 	@test -n "$(DATA)" || { echo "make train: name the data, DATA=folder" >&2; exit 1; }
 	$(BIN)/python -m training.train --data "$(DATA)" \
 		$(if $(ARCHITECTURE),--architecture "$(ARCHITECTURE)")
+
+# With FOLDS it writes docs/model-card.md, else only a report in runs/evaluate.
+evaluate: .venv/.installed ## score weights: DATA=folder [FOLDS=runs/train] [MODEL=file]
+	@test -n "$(DATA)" || { echo "make evaluate: name the data, DATA=folder" >&2; exit 1; }
+	$(BIN)/python -m training.evaluate --data "$(DATA)" $(if $(MODEL),--model "$(MODEL)") \
+		$(if $(FOLDS),--folds "$(FOLDS)" --page docs/model-card.md) \
+		$(if $(SEEDS),--seeds $(SEEDS)) $(if $(OUT),--out "$(OUT)")
 
 images: ## build ctscan-predictor, -transformer and -local; TORCH_INDEX_URL=… for CPU wheels of torch
 	for target in predictor transformer local; do \

@@ -23,7 +23,10 @@ from serving.listen import bind
 from serving.settings import ConfigError, read_settings
 
 OUTPUTS = ("table", "json", "csv")
-SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp"}
+SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".dcm", ".dicom"}
+# The four letters that make a file DICOM, and where they stand.
+DICOM, DICOM_AT = b"DICM", 128
+DICOM_INDEX = "DICOMDIR"
 AT_A_TIME = 8
 TRIES = 5
 LONGEST_WAIT_S = 30.0
@@ -52,8 +55,21 @@ def predict_files(
 def image_files(path: Path) -> list[Path]:
     """The file itself, or every image below a folder, in order."""
     if path.is_dir():
-        return sorted(it for it in path.rglob("*") if it.suffix.lower() in SUFFIXES)
+        return sorted(it for it in path.rglob("*") if is_image_file(it))
     return [path]
+
+
+def is_image_file(path: Path) -> bool:
+    """Whether a file has an image's suffix or begins like DICOM, whose names often have none."""
+    if path.suffix.lower() in SUFFIXES:
+        return True
+    if not path.is_file() or path.name == DICOM_INDEX:
+        return False
+    try:
+        with path.open("rb") as file:
+            return file.read(DICOM_AT + len(DICOM))[DICOM_AT:] == DICOM
+    except OSError:
+        return False
 
 
 @contextmanager
@@ -157,17 +173,23 @@ def as_csv(rows: Sequence[Row]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, columns(rows), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({key: as_cell(value) for key, value in row.items()} for row in rows)
     return text.getvalue()
 
 
+def as_cell(value: object) -> object:
+    """A list as one cell of a table, joined by semicolons; anything else as it is."""
+    return ";".join(map(str, value)) if isinstance(value, list) else value
+
+
 def as_table(rows: Sequence[Row]) -> str:
-    table = Table("file", "class", "confidence", "problem")
+    table = Table("file", "class", "confidence", "decision", "reasons", "problem")
     for row in rows:
         share = f"{row['confidence']:.1%}" if "confidence" in row else ""
-        cells = (row["file"], row.get("pred_class", ""), share, row.get("error", ""))
+        names = ("decision", "reasons", "error")
+        cells = (row["file"], row.get("pred_class", ""), share, *(row.get(it, "") for it in names))
         # Without markup: a file may be called [red].png.
-        table.add_row(*(Text(cell) for cell in cells))
+        table.add_row(*(Text(str(as_cell(cell))) for cell in cells))
     console = Console(file=io.StringIO(), width=None if sys.stdout.isatty() else 120)
     console.print(table)
     text: str = console.file.getvalue()  # type: ignore[attr-defined]

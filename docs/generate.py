@@ -27,6 +27,7 @@ from serving.metrics import expose, watch_process
 from serving.phantom import phantom
 from serving.settings import ENVIRONMENT, MIB, SECTIONS, Process, read_settings
 from transformer.explanation import Explanation
+from transformer.gate import REASONS
 from transformer.metrics import TransformerMetrics
 from transformer.prediction import Prediction, output_specs
 
@@ -153,6 +154,12 @@ def prediction() -> str:
     return table(("field", "V2 output", "meaning"), rows)
 
 
+def reasons() -> str:
+    """The reasons that a gate can give, with the decision that each asks for."""
+    rows = ((f"`{name}`", decision, meaning) for name, (decision, meaning) in REASONS.items())
+    return table(("reason", "decision", "meaning"), rows)
+
+
 def explanation() -> str:
     """The fields that an explanation adds to those of a prediction."""
     hints = get_type_hints(Explanation, include_extras=True)
@@ -236,6 +243,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "request-limits": limits,
     "errors": errors,
     "prediction": prediction,
+    "reasons": reasons,
     "explanation": explanation,
     "transformer-metrics": transformer_metrics,
     "predictor-metrics": predictor_metrics,

@@ -10,7 +10,7 @@ from fastapi import FastAPI, Response
 from kserve.model_repository import ModelRepository
 from prometheus_client import REGISTRY
 
-from predictor.checkpoint import CheckpointError, find_card, load_network
+from predictor.checkpoint import CheckpointError, find_card, load_weights
 from predictor.engine import Engine, EngineError
 from predictor.metrics import PredictorMetrics
 from predictor.service import TensorModel
@@ -87,7 +87,8 @@ def load_engine(settings: Settings) -> Engine:
     """
     torch.set_num_threads(settings.predictor.threads or available_cpus())
     card = find_card(settings)
-    return Engine(card, load_network(card, settings.process.model_path), settings.predictor)
+    network, bank = load_weights(card, settings.process.model_path)
+    return Engine(card, network, settings.predictor, bank=bank)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,12 @@ import inspect
 import pickle
 import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from predictor.networks import NETWORKS
 from predictor.old_model import card_from_old, facts_of, old_facts
@@ -72,24 +74,47 @@ def weights_sha256(path: Path) -> str:
         ) from error
 
 
+@dataclass(frozen=True)
+class Weights:
+    """What a weights file holds: tensors by the names that the network gives them.
+
+    `bank` has the features [K,D] of training slices, fp32 and of length 1, where the file has any.
+    """
+
+    state: dict[str, Tensor]
+    bank: Tensor | None = None
+
+
 def load_network(card: Card, path: Path) -> nn.Module:
-    """The card's network with the weights of a file, fp32 on the CPU, in eval mode.
+    """The card's network with the weights of a file; see `load_weights`."""
+    return load_weights(card, path)[0]
+
+
+def load_weights(card: Card, path: Path) -> tuple[nn.Module, Tensor | None]:
+    """The card's network with the weights of a file, fp32 on the CPU, in eval mode; and the bank.
 
     A file may hold a plain state dict, `{"state_dict": …}`, or a Lightning checkpoint, whose keys
-    begin with `model.`.
+    begin with `model.`. Beside `state_dict` there may be `bank`: features of training slices.
 
     Raises:
-        CheckpointError: the file is missing, no checkpoint, unsafe, or does not fit the network.
+        CheckpointError: the file is missing, no checkpoint, unsafe, or does not fit the network
+            or the card.
     """
     network = build_network(card)
-    state = read_state(path)
+    weights = read_weights(path)
+    state = weights.state
     misfits = find_misfits(network.state_dict(), state)
     if misfits:
         raise CheckpointError(
             f"weights {path} do not fit {card.architecture}: {'; '.join(misfits)}"
         )
+    if weights.bank is None and card.gate is not None and card.gate.feature_distance is not None:
+        raise CheckpointError(
+            f"weights {path} have no bank of features, but their card bounds the distance to it: "
+            "bring the weights of this card, or set gate: feature_distance to null"
+        )
     network.load_state_dict(state)
-    return network.eval().requires_grad_(False)
+    return network.eval().requires_grad_(False), weights.bank
 
 
 def build_network(card: Card) -> nn.Module:
@@ -129,8 +154,8 @@ def build_network(card: Card) -> nn.Module:
         ) from error
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a weights file by the names that the network gives them.
+def read_weights(path: Path) -> Weights:
+    """The tensors of a weights file.
 
     Raises:
         CheckpointError: the file is missing, no checkpoint, or holds more than plain values.
@@ -159,10 +184,24 @@ def read_state(path: Path) -> dict[str, Tensor]:
             f"weights {path} hold no state dict: expected names with tensors, "
             "plain or under the key 'state_dict'"
         )
+    bank = loaded.get("bank") if loaded is not state else None
+    if bank is not None:
+        bank = _checked_bank(bank, path)
     # Lightning keeps the network as `model.` beside entries of its own, such as class weights.
     prefix = "model."
     under_model = {key[len(prefix) :]: state[key] for key in state if key.startswith(prefix)}
-    return under_model or state
+    return Weights(under_model or state, bank)
+
+
+def _checked_bank(bank: object, path: Path) -> Tensor:
+    if not isinstance(bank, Tensor) or bank.ndim != 2 or 0 in bank.shape:
+        raise CheckpointError(
+            f"weights {path} have a bank that is none: expected features [slices, values]"
+        )
+    if not bank.isfinite().all():
+        raise CheckpointError(f"weights {path} have a bank with values that are no numbers")
+    # What fp16 rounded away is put right once, not for every row.
+    return functional.normalize(bank.float(), dim=1)
 
 
 def find_misfits(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:

@@ -7,7 +7,7 @@ are admitted, and the fastest of them is used.
 import copy
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from predictor.distance import distances
 from serving.card import Card
 from serving.phantom import golden_rows
 from serving.settings import ConfigError, Predictor
@@ -55,10 +56,14 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True)
 class Scores:
-    """What one pass says of one row: logits [classes], cam [classes, h, w] if there is one."""
+    """What one pass says of one row: logits [classes], cam [classes, h, w] if there is one.
+
+    `distance` is how far its features are from those of the training slices, if there are any.
+    """
 
     logits: NDArray[np.float32]
     cam: NDArray[np.float32] | None = None
+    distance: np.float32 | None = None
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -79,6 +84,7 @@ class Engine:
     """A network on a device. `warm_up` comes before the first `run`.
 
     `has_cam` says whether the network gives class activation maps; it is known after warm-up.
+    With a `bank`, features [K,D] as `load_weights` gives them, scores have a distance to it.
     `clock` gives seconds, for the timing of the ways.
     """
 
@@ -88,11 +94,14 @@ class Engine:
         network: nn.Module,
         settings: Predictor,
         clock: Callable[[], float] = time.perf_counter,
+        bank: Tensor | None = None,
     ) -> None:
         self.card = card
         self.device = choose_device(settings.device)
         self.way = PLAIN
         self.has_cam = False
+        self.has_distance = bank is not None
+        self._bank = None if bank is None else bank.to(self.device)
         self._settings = settings
         self._clock = clock
         self._eager = network.to(self.device)
@@ -135,7 +144,19 @@ class Engine:
             outputs = self._network(self._normalise(batch))
             logits = outputs["logits"].float().cpu().numpy()
             cams = outputs["cam"].float().cpu().numpy() if "cam" in outputs else [None] * len(rows)
-        return [Scores(row, cam) for row, cam in zip(logits, cams, strict=True)]
+            apart = [None] * len(rows) if self._bank is None else self._apart(outputs, self._bank)
+        return [Scores(*of_row) for of_row in zip(logits, cams, apart, strict=True)]
+
+    def _apart(self, outputs: Mapping[str, Tensor], bank: Tensor) -> NDArray[np.float32]:
+        features, known = outputs.get("features"), bank.shape[1]
+        if features is None or features.shape[1] != known:
+            given = "none" if features is None else features.shape[1]
+            raise EngineError(
+                f"the weights' bank has {known} features of a slice, {self.card.architecture} "
+                f"gives {given}: bring a bank that was made with this network"
+            )
+        found: NDArray[np.float32] = distances(features, bank).cpu().numpy()
+        return found
 
     def _normalise(self, batch: Tensor) -> Tensor:
         """uint8 [N,C,H,W] → the network's input; one channel is repeated, which is exact."""
@@ -147,6 +168,8 @@ class Engine:
         subject = f"{self.card.architecture} on {self.device.type}"
         try:
             scores = self.run(rows)
+        except EngineError:
+            raise
         except Exception as error:
             raise EngineError(
                 f"{subject} fails on its first rows ({type(error).__name__}): "

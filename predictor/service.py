@@ -31,6 +31,7 @@ from serving.tensors import TensorSpec, only_input, parameter, read_array, reque
 OUTPUTS = {
     "logits": TensorSpec("logits", "FP32", (-1, len(CLASSES))),
     "cam": TensorSpec("cam", "FP32", (-1, len(CLASSES), -1, -1)),
+    "distance": TensorSpec("distance", "FP32", (-1,)),
 }
 # What a caller says of the card it prepared its rows for.
 INPUT_DIGEST = "input_digest"
@@ -102,7 +103,7 @@ class TensorModel(Model):  # type: ignore[misc]  # the SDK is untyped
         }
 
     async def predict(self, payload: Any, headers: dict[str, str] | None = None) -> InferResponse:
-        """Logits, and on request class activation maps, of uint8 rows [N, H, W, C]."""
+        """Logits, and on request what else is offered, of uint8 rows [N, H, W, C]."""
         if not isinstance(payload, InferRequest):
             raise InvalidRequest("the predictor takes V2 tensors: send images to the transformer")
         if self.engine_room is None:
@@ -116,14 +117,16 @@ class TensorModel(Model):  # type: ignore[misc]  # the SDK is untyped
         scores = await self.batcher.submit(
             list(rows), current_request().deadline, key=rows.shape[-1]
         )
-        known = parameter(payload, CARD_VERSION)
-        stale = known is not None and known != card.version
         return InferResponse(
             payload.id or uuid.uuid4().hex,
             MODEL_NAME,
             [write_output(OUTPUTS[name], _column(scores, name)) for name in names],
             model_version=card.version,
-            parameters={CARD: orjson.dumps(card.to_wire()).decode()} if stale else None,
+            parameters=(
+                {CARD: orjson.dumps(card.to_wire()).decode()}
+                if _knows_another(payload, card)
+                else None
+            ),
         )
 
     def get_input_types(self) -> list[dict[str, Any]]:
@@ -153,6 +156,9 @@ class TensorModel(Model):  # type: ignore[misc]  # the SDK is untyped
                 f"a network of the kind {card.architecture} has no class activation maps: "
                 "it can classify an image, but not explain the answer"
             )
+        missing = "distance" in wanted and "distance" not in self._offered()
+        if missing and _knows_another(payload, card):
+            raise _stale(f"weights {card.version} offer no distance: read the card again", card)
         return requested(payload, self._offered(), ["logits"])
 
     def _read_rows(self, payload: InferRequest, card: Card) -> NDArray[np.uint8]:
@@ -174,20 +180,33 @@ class TensorModel(Model):  # type: ignore[misc]  # the SDK is untyped
         return TensorSpec("image", "UINT8", (-1, card.input.height, card.input.width, -1))
 
     def _offered(self) -> list[str]:
-        has_cam = self._warm and self.engine_room is not None and self.engine_room.has_cam
-        return ["logits", "cam"] if has_cam else ["logits"]
+        engine = self.engine_room
+        if engine is None or not self._warm:
+            return ["logits"]
+        extra = {"cam": engine.has_cam, "distance": engine.has_distance}
+        return ["logits", *(name for name, offered in extra.items() if offered)]
 
 
 def _require_current(payload: InferRequest, card: Card) -> None:
     prepared_for = parameter(payload, INPUT_DIGEST)
     if prepared_for is None or prepared_for == card.input.digest:
         return
-    error = StaleCard(
+    raise _stale(
         f"the rows were prepared for input {prepared_for}, these weights take "
-        f"{card.input.digest}: read the card again"
+        f"{card.input.digest}: read the card again",
+        card,
     )
+
+
+def _knows_another(payload: InferRequest, card: Card) -> bool:
+    """Whether the caller goes by a card of another version."""
+    return parameter(payload, CARD_VERSION) not in (None, card.version)
+
+
+def _stale(text: str, card: Card) -> StaleCard:
+    error = StaleCard(text)
     error.card = card.to_wire()
-    raise error
+    return error
 
 
 def _column(scores: list[Scores], name: str) -> NDArray[np.float32]:

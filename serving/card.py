@@ -18,6 +18,9 @@ import yaml
 CLASSES = ("adenocarcinoma", "large_cell_carcinoma", "squamous_cell_carcinoma", "normal")
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+# Bins of 8 grey values. The first, black, is not among them: how much of it surrounds the body is
+# a matter of the crop.
+PROFILE_BINS = 31
 
 
 class CardError(ValueError):
@@ -30,6 +33,61 @@ class Window:
 
     center: float
     width: float
+
+    def __post_init__(self) -> None:
+        for value in (self.center, self.width):
+            if type(value) not in (int, float) or not math.isfinite(value):
+                raise CardError(f"card: input: window: {value!r} is no number")
+        if self.width <= 0:
+            raise CardError(f"card: input: window: width is {self.width}, expected more than 0")
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What a slice is held against before an answer is relied on: `transformer/gate.py` says how.
+
+    A profile has the shares of `PROFILE_BINS` equal bins of grey values from 8 to 255. `profiles`
+    are those of training slices that stand for all others of the classes that can be accepted,
+    `other_profiles` for those of the classes that never are. Profile distances are in grey values,
+    `feature_distance` is a cosine distance (None: the weights bring no features to compare with),
+    `margin` and `colour_share` are shares. `training/profile.py` says where the bounds come from.
+    """
+
+    profiles: tuple[tuple[float, ...], ...]
+    other_profiles: tuple[tuple[float, ...], ...]
+    profile_distance: float
+    ct_distance: float
+    margin: float
+    feature_distance: float | None = None
+    colour_share: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not self.profiles:
+            raise CardError("card: gate: profiles are empty, expected at least one")
+        for profile in (*self.profiles, *self.other_profiles):
+            shares = len(profile) == PROFILE_BINS and all(0 <= share <= 1 for share in profile)
+            if not shares or abs(sum(profile) - 1) > 0.01:
+                raise CardError(
+                    f"card: gate: a profile is {list(profile)}, "
+                    f"expected {PROFILE_BINS} shares that add up to 1"
+                )
+        for key in ("profile_distance", "ct_distance", "feature_distance"):
+            value = getattr(self, key)
+            if not (value is None and key == "feature_distance") and not 0 < value < math.inf:
+                raise CardError(f"card: gate: {key} is {value}, expected a number above 0")
+        for key in ("margin", "colour_share"):
+            if not 0 <= getattr(self, key) <= 1:
+                raise CardError(
+                    f"card: gate: {key} is {getattr(self, key)}, expected a number from 0 to 1"
+                )
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Gate":
+        """The gate that `dataclasses.asdict` made plain."""
+        plain = dict(values)
+        for key in ("profiles", "other_profiles"):
+            plain[key] = tuple(tuple(float(it) for it in profile) for profile in plain[key])
+        return cls(**plain)
 
 
 @dataclass(frozen=True)
@@ -65,7 +123,8 @@ class Card:
     """Facts about one set of weights.
 
     `precisions` maps each permitted precision to its measured greatest difference in probability
-    against fp32. `about` holds what only people read: training data, figures, intended use.
+    against fp32. Without a `gate` no answer is more than a review. `about` holds what only people
+    read: training data, figures, intended use.
     """
 
     architecture: str
@@ -79,6 +138,7 @@ class Card:
     precisions: Mapping[str, float] = field(default_factory=lambda: {"fp32": 0.0})
     weights_sha256: str | None = None
     provisional: bool = False
+    gate: Gate | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -106,6 +166,9 @@ class Card:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as they are written to YAML and sent as JSON."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        if self.gate is None:
+            # Cards that were written before there were gates keep their version.
+            del plain["gate"]
         return plain
 
     def to_wire(self) -> dict[str, Any]:
@@ -133,6 +196,8 @@ class Card:
                     plain[key] = tuple(float(number) for number in plain[key])
             if "temperature" in plain:
                 plain["temperature"] = float(plain["temperature"])
+            if plain.get("gate") is not None:
+                plain["gate"] = Gate.from_dict(plain["gate"])
             if "classes" in plain:
                 plain["classes"] = tuple(plain["classes"])
             return cls(**plain)
@@ -161,11 +226,11 @@ def read_card(path: Path) -> Card:
 
 
 def write_card(card: Card, path: Path) -> None:
-    """Write a card as YAML, keys in the order of the class."""
-    path.write_text(
-        yaml.safe_dump(card.to_dict(), sort_keys=False, allow_unicode=True, width=100),
-        encoding="utf-8",
+    """Write a card as YAML, keys in the order of the class, a list of numbers in one line."""
+    text = yaml.safe_dump(
+        card.to_dict(), sort_keys=False, allow_unicode=True, width=100, default_flow_style=None
     )
+    path.write_text(text, encoding="utf-8")
 
 
 def _digest(values: Mapping[str, Any]) -> str:
@@ -176,4 +241,5 @@ def _digest(values: Mapping[str, Any]) -> str:
 def _without_type_noise(error: Exception) -> str:
     if isinstance(error, KeyError):
         return f"key {error.args[0]!r} is missing"
-    return str(error).replace("InputSpec.__init__() ", "input: ").replace("Card.__init__() ", "")
+    text = str(error).replace("Card.__init__() ", "")
+    return text.replace("InputSpec.__init__() ", "input: ").replace("Gate.__init__() ", "gate: ")

@@ -1,164 +1,164 @@
-"""Train a network and write its weights and their card: `python -m training.train --help`."""
+"""Train the weights that are served, and their card: `python -m training.train --help`.
+
+Every step leaves its files in `--runs`; a run that was killed is begun again by the same command
+and goes on where it was:
+
+1. `folds.csv`: every distinct picture once, and the fold that holds it out
+2. `fold-<k>.pt` and `.yaml`: the network that has not seen fold k
+3. `outcomes.npz`: what these say of their folds, as they are and shifted
+4. `--out` and its card: the network that has seen all, with the temperature and the bounds of the
+   gate that fit those outcomes
+"""
 
 import argparse
-import copy
-import dataclasses
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from rich.progress import Progress
+from rich.progress import track
 from torch import Tensor, nn
-from torch.nn import functional
 
 from predictor.checkpoint import CheckpointError, build_network, weights_sha256
 from predictor.networks import NETWORKS
 from serving.card import CLASSES, Card, InputSpec, write_card
-from training.augment import augment
-from training.dataset import Dataset, DatasetError, read_dataset
-from training.imagenet import start_from_imagenet
+from training.bounds import fit_gate
+from training.calibration import fit_temperature
+from training.examples import Examples, examples_of, prepare
+from training.features import feature_bank
+from training.fit import fit, steps
+from training.folds import with_folds, write_folds
+from training.memory import keep_freed_memory
+from training.outcomes import Outcomes, joined
+from training.pictures import Found, Picture, read_pictures
+from training.precisions import measure_precisions
+from training.progress import StepBar
+from training.renderings import SHIFTS
+from training.samples import LayoutError, find_files
+from training.scoring import outcomes_of
+from training.window import WINDOW
 
-BATCH_ROWS = 32
-LEARNING_RATE = 1e-3
-WEIGHT_DECAY = 0.02
-LABEL_SMOOTHING = 0.1
-# A shorter precision is permitted where no probability moves further than this.
-PERMITTED_DIFFERENCE = 0.03
+# Pictures are prepared larger than the network's input, so that a crop of one stays sharp.
+MARGIN = 8 / 7
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Read both splits, train, and write `--out` with its card beside it."""
+    """Train as the command line says; what cannot be done is one line and exit status 1."""
     given = parse(arguments)
-    torch.manual_seed(given.seed)
-    card = Card(architecture=given.architecture, input=InputSpec(given.size, given.size))
+    keep_freed_memory()
+    torch.set_num_threads(given.threads)
     try:
-        network = build_network(card)
-        valid = read_dataset(given.data / "valid", card.input)
-        train = read_dataset(given.data / "train", card.input, known=valid.pictures)
-    except (CheckpointError, DatasetError) as error:
-        sys.exit(f"training: {error}")
-    start = start_from_imagenet(network)
-    fit(network, card, train, valid, given.epochs)
-    network.eval()
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(network.state_dict(), given.out)
-    right = accuracy(network, card, valid)
-    card = dataclasses.replace(
-        card,
-        precisions=measure_precisions(network, card, valid),
-        weights_sha256=weights_sha256(given.out),
-        provisional=True,
-        about=describe(given, train, valid) | {"start": start, "valid_accuracy": round(right, 4)},
-    )
-    write_card(card, given.out.with_suffix(".yaml"))
-    print(f"wrote {given.out} and its card: {right:.1%} right on valid")
+        train(given)
+    except (LayoutError, CheckpointError) as error:
+        sys.exit(f"train: {error}")
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m training.train")
-    parser.add_argument("--data", type=Path, required=True, help="folder with train/ and valid/")
+    parser.add_argument("--data", type=Path, required=True, help="folder with <split>/<class>/")
     parser.add_argument("--data-name", help="name of the data in the card; default: the folder's")
     parser.add_argument("--out", type=Path, default=Path("models/model.pt"))
+    parser.add_argument("--runs", type=Path, default=Path("runs/train"), help="default: %(default)s")
     parser.add_argument("--architecture", choices=[*NETWORKS], default="efficientnet_lite0")
     parser.add_argument("--size", type=int, default=224, help="side of the input in pixels")
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=28)
+    parser.add_argument("--folds", type=int, default=4)
+    parser.add_argument("--hold-out", type=int, help="train the network of this fold alone")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     return parser.parse_args(arguments)
 
 
-def describe(given: argparse.Namespace, train: Dataset, valid: Dataset) -> dict[str, Any]:
-    """What the card tells people about the run."""
-    return {
-        "provisional": "Trained in minutes so that there is something to run: do not trust its "
-        "answers, better weights will take its place.",
-        "use": "Research use only, not a medical device.",
-        "training_data": given.data_name or given.data.resolve().name,
-        "train_images": per_class(train),
-        "valid_images": per_class(valid),
-        "duplicates": "Distinct images are counted; one under two classes is in neither split, "
-        "one of the validation split is not trained on.",
-        "epochs": given.epochs,
-        "seed": given.seed,
-    }
+def train(given: argparse.Namespace) -> None:
+    """All steps.
 
-
-def fit(network: nn.Module, card: Card, train: Dataset, valid: Dataset, epochs: int) -> None:
-    """Train in place; the last epoch counts, so that `valid` chooses nothing."""
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            # A run has few steps; slower statistics would stay those of the starting weights.
-            module.momentum = 0.1
-    network.to(memory_format=torch.channels_last)
-    batches = max(1, len(train.labels) // BATCH_ROWS)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=LEARNING_RATE, total_steps=epochs * batches + 1
+    Raises:
+        LayoutError, CheckpointError: the data, or the network asked for, cannot be used.
+    """
+    card = Card(given.architecture, InputSpec(given.size, given.size, window=WINDOW))
+    build_network(card)
+    found = read_pictures(track(find_files(given.data), "reading"))
+    prepared = prepare(track(found.pictures, "preparing"), round(given.size * MARGIN))
+    pictures = with_folds(found.pictures, prepared.thumbnails, given.folds)
+    examples = examples_of(pictures, prepared)
+    given.runs.mkdir(parents=True, exist_ok=True)
+    held_out = range(given.folds) if given.hold_out is None else (given.hold_out,)
+    scored = [picture for picture in pictures if picture.fold in held_out]
+    write_folds(scored, given.data, given.runs / "folds.csv")
+    answers = [hold_out(given, card, pictures, examples, fold) for fold in held_out]
+    outcomes = joined([answer.outcomes for answer in answers])
+    outcomes.save(given.runs / "outcomes.npz")
+    if given.hold_out is not None:
+        print(f"wrote {given.runs}; make evaluate tells what it is worth")
+        return
+    network, start = trained(given, card, examples, "all")
+    rows = prepare(track(pictures, "preparing"), given.size).rows
+    bank = feature_bank(network, card, rows)
+    temperature = fit_temperature(outcomes.logits, outcomes.label)
+    gate = Gate(
+        **fit_profile(prepared.histograms, examples.labels.numpy()),
+        margin=fit_margin(outcomes, temperature),
+        feature_distance=None if bank is None else fit_feature_distance(),
     )
-    with Progress() as progress:
-        task = progress.add_task("training", total=epochs * batches)
-        for epoch in range(1, epochs + 1):
-            network.train()
-            for index in torch.randperm(len(train.labels)).tensor_split(batches):
-                images = augment(train.rows[index].float() / 255)
-                logits = network(normalise(images, card))["logits"]
-                loss = functional.cross_entropy(
-                    logits, train.labels[index], label_smoothing=LABEL_SMOOTHING
-                )
-                optimizer.zero_grad()
-                torch.autograd.backward(loss)
-                optimizer.step()
-                schedule.step()
-                progress.advance(task)
-            right = accuracy(network.eval(), card, valid)
-            text = f"epoch {epoch}/{epochs}, loss {loss.item():.2f}, valid {right:.0%}"
-            progress.update(task, description=text)
+    card = replace(card, temperature=temperature, gate=gate)
+    card = replace(
+        card,
+        precisions=measure_precisions(network, card, rows),
+        about=describe(given, found, pictures, start),
+    )
+    write_weights(network, bank, card, given.out)
+    print(f"wrote {given.out} and its card; make evaluate tells what they are worth")
 
 
-def normalise(images: Tensor, card: Card) -> Tensor:
-    """Images [N,C,H,W] from 0 to 1 as the network wants them."""
-    mean, std = torch.tensor(card.mean)[:, None, None], torch.tensor(card.std)[:, None, None]
-    return (images - mean) / std
+@dataclass(frozen=True)
+class HeldOut:
+    """What the network that has not seen a fold says of it, and how near its own slices lie."""
+
+    outcomes: Outcomes
+    among: Floats
 
 
-@torch.inference_mode()
-def probabilities(
-    network: nn.Module, card: Card, rows: Tensor, precision: torch.dtype = torch.float32
-) -> Tensor:
-    """Softmax of the logits [N,classes] of uint8 rows [N,C,H,W]."""
-    parts = []
-    for part in torch.split(rows, BATCH_ROWS):
-        images = normalise(part.float() / 255, card).to(precision)
-        parts.append(network(images)["logits"].float().softmax(1))
-    return torch.cat(parts)
+def hold_out(
+    given: argparse.Namespace,
+    card: Card,
+    pictures: Sequence[Picture],
+    examples: Examples,
+    fold: int,
+) -> Outcomes:
+    """What a network says of a fold that it has not seen, as it is and shifted."""
+    network, _ = trained(given, card, examples.where(examples.folds != fold), f"fold-{fold}")
+    seen = [picture for picture in pictures if picture.fold != fold]
+    bank = feature_bank(network, card, prepare(seen, given.size).rows)
+    write_weights(network, bank, card, given.runs / f"fold-{fold}.pt")
+    own = [picture for picture in pictures if picture.fold == fold]
+    return outcomes_of(network, card, track(own, f"scoring fold {fold}"), SHIFTS)
 
 
-def accuracy(network: nn.Module, card: Card, dataset: Dataset) -> float:
-    """Share of rows whose best class is their label."""
-    best = probabilities(network, card, dataset.rows).argmax(1)
-    return (best == dataset.labels).float().mean().item()
+def trained(
+    given: argparse.Namespace, card: Card, examples: Examples, name: str
+) -> tuple[nn.Module, str]:
+    """A network trained on these examples, and where its weights started from."""
+    network = build_network(card)
+    with StepBar(name, given.epochs, steps(examples)) as bar:
+        start = fit(
+            network,
+            card,
+            examples,
+            epochs=given.epochs,
+            seed=given.seed,
+            state=given.runs / f"{name}.state",
+            report=bar,
+        )
+    return network, start
 
 
-def measure_precisions(network: nn.Module, card: Card, dataset: Dataset) -> dict[str, float]:
-    """Permitted precisions with their greatest difference in probability against fp32."""
-    exact = probabilities(network, card, dataset.rows)
-    permitted = {"fp32": 0.0}
-    for name, precision in (("bf16", torch.bfloat16), ("fp16", torch.float16)):
-        short = copy.deepcopy(network).to(precision)
-        moved = probabilities(short, card, dataset.rows, precision) - exact
-        difference = round(moved.abs().max().item(), 4)
-        if difference <= PERMITTED_DIFFERENCE:
-            permitted[name] = difference
-    return permitted
-
-
-def per_class(dataset: Dataset) -> dict[str, int]:
-    """Rows of each class."""
-    counts = dataset.labels.bincount(minlength=len(CLASSES)).tolist()
-    return dict(zip(CLASSES, counts, strict=True))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+def write_weights(network: nn.Module, bank: Tensor | None, card: Card, path: Path) -> None:
+    """The weights, with the features beside them if there are any, and their card."""
+    state: dict[str, Any] = {"state_dict": network.state_dict()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(state if bank is None else state | {"bank": bank}, path)
+    write_card(replace(card, weights_sha256=weights_sha256(path)), path.with_suffix(".yaml"))

@@ -54,12 +54,14 @@ BY_CODE: dict[grpc.StatusCode, ServiceError] = {
 class Answer:
     """Logits [classes] of one row, and the card of the weights that gave them.
 
-    `cam` has the class activation maps [classes, h, w] where they were asked for.
+    `cam` has the class activation maps [classes, h, w] where they were asked for, `distance` how
+    far the row's features are from those of the training slices where the card bounds it.
     """
 
     logits: NDArray[np.float32]
     card: Card
     cam: NDArray[np.float32] | None = None
+    distance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -199,7 +201,9 @@ class PredictorClient:
         }
         logits = found["logits"]
         cams = found.get("cam", [None] * len(logits))
-        return [Answer(row, card, cam) for row, cam in zip(logits, cams, strict=True)]
+        apart = found["distance"].tolist() if "distance" in found else [None] * len(logits)
+        rows = zip(logits, cams, apart, strict=True)
+        return [Answer(row, card, cam, distance) for row, cam, distance in rows]
 
     def _learn(self, values: dict[str, Any]) -> None:
         card = Card.from_dict(values)
@@ -220,10 +224,12 @@ class PredictorClient:
 
 def infer_request(rows: Sequence[NDArray[np.uint8]], card: Card, *, cam: bool = False) -> Any:
     """The V2 request for rows of one shape: one uint8 tensor [N, H, W, C], sent raw."""
+    measured = card.gate is not None and card.gate.feature_distance is not None
+    wanted = {"logits": True, "cam": cam, "distance": measured}
     return pb.ModelInferRequest(
         model_name=MODEL_NAME,
         inputs=[{"name": "image", "datatype": "UINT8", "shape": [len(rows), *rows[0].shape]}],
-        outputs=[{"name": name} for name in (("logits", "cam") if cam else ("logits",))],
+        outputs=[{"name": name} for name, asked_for in wanted.items() if asked_for],
         raw_input_contents=[b"".join(row.tobytes() for row in rows)],
         parameters={
             "input_digest": pb.InferParameter(string_param=card.input.digest),

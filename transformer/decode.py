@@ -1,5 +1,8 @@
 """Bytes of an image file in, one RGB slice out: everything a file can be is settled here.
 
+A DICOM file goes its own way (`transformer/dicom/`), as it has no grey values before a CT window
+makes them; all others are read by Pillow.
+
 The sides are read from the header before any pixel is decoded, so that a file that only claims to
 be huge costs nothing. Plugins are named here one by one instead of calling `Image.open`: no other
 parser ever sees a client's bytes, and Pillow's global size warning is replaced by our own limit.
@@ -20,9 +23,12 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from serving.card import Window
 from serving.errors import InvalidImage, ServiceError, TooLarge, UnsuitableImage
 from serving.settings import Limits
+from transformer.dicom import is_dicom, read_dicom
 from transformer.parts import BoundedReader, require_few_parts
+from transformer.sides import require_sides, sides_text
 
 Opener = Callable[[io.BytesIO], ImageFile.ImageFile]
 
@@ -35,7 +41,8 @@ FORMATS: dict[str, tuple[tuple[bytes, ...], Opener]] = {
     "GIF": ((b"GIF87a", b"GIF89a"), GifImageFile),
     "WEBP": ((b"RIFF",), WebPImageFile),
 }
-ACCEPTED = ", ".join(FORMATS)
+DICOM = "DICOM"
+ACCEPTED = ", ".join((*FORMATS, DICOM))
 
 WIDE_GREY_MODES = ("I;16", "I;16B", "I;16L", "I")
 COLOUR_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
@@ -47,15 +54,19 @@ BMP_RUN_LENGTHS = (1, 2)
 
 @dataclass(frozen=True)
 class Slice:
-    """One decoded image, mode RGB and without metadata; height and width in pixels."""
+    """One decoded image, mode RGB and without metadata; height and width in pixels.
+
+    `is_dicom` says that its grey values are those of a CT window over Hounsfield units.
+    """
 
     image: Image.Image
     height: int
     width: int
+    is_dicom: bool = False
 
 
-def decode(data: bytes, limits: Limits) -> Slice:
-    """Decode one image file to 8-bit RGB.
+def decode(data: bytes, limits: Limits, window: Window | None = None) -> Slice:
+    """Decode one image file to 8-bit RGB; `window` is the card's, for DICOM files.
 
     16-bit greys keep their high byte; alpha is dropped, never composited; the EXIF orientation of a
     photograph is not applied, because training never did.
@@ -64,7 +75,8 @@ def decode(data: bytes, limits: Limits) -> Slice:
         InvalidImage: empty, no image, another format, truncated, a broken checksum, or pixels
             that are neither 8- nor 16-bit.
         TooLarge: more bytes than `limits.file_bytes`.
-        UnsuitableImage: a side outside the limits, or several frames.
+        UnsuitableImage: a side outside the limits, or several frames; a DICOM file that is no CT
+            slice in Hounsfield units, or without a window.
     """
     if not data:
         raise InvalidImage(f"the file is empty: send one image as {ACCEPTED}")
@@ -72,6 +84,8 @@ def decode(data: bytes, limits: Limits) -> Slice:
     name = _format(data)
     require_few_parts(data, name)
     try:
+        if name == DICOM:
+            return _rgb(read_dicom(data, limits, window), is_dicom=True)
         image = _opened(data, name, limits)
         image.load()
         if name == "PNG":
@@ -80,7 +94,7 @@ def decode(data: bytes, limits: Limits) -> Slice:
     except ServiceError:
         raise
     except Image.DecompressionBombError as error:
-        raise UnsuitableImage(_sides_text("far too many", limits)) from error
+        raise UnsuitableImage(sides_text("far too many", limits)) from error
     except Exception as error:
         # A decoder may fail on hostile bytes in any way; its own text is no answer to a client.
         raise InvalidImage(
@@ -103,6 +117,9 @@ def require_size(size: int, limits: Limits) -> None:
 
 
 def _format(data: bytes) -> str:
+    # First, as what stands before those letters may pass for an image of another format.
+    if is_dicom(data):
+        return DICOM
     for name, (beginnings, _) in FORMATS.items():
         if data.startswith(beginnings) and (name != "WEBP" or data[8:12] == b"WEBP"):
             return name
@@ -112,27 +129,18 @@ def _format(data: bytes) -> str:
 def _opened(data: bytes, name: str, limits: Limits) -> ImageFile.ImageFile:
     """The image with its header read, of permitted sides and one frame; no pixel decoded."""
     image = FORMATS[name][1](BoundedReader(data, name))
-    sides = [image.width, image.height]
-    if min(sides) < limits.min_side_px or max(sides) > limits.max_side_px:
-        raise UnsuitableImage(_sides_text(f"{image.width} x {image.height}", limits))
+    require_sides(image.width, image.height, limits)
     if isinstance(image, TiffImageFile):
         # One tile larger than the image it belongs to would be decoded in full.
         tile = max(int(image.tag_v2.get(tag, 0)) for tag in TIFF_TILE_SIDES)
         if tile > limits.max_side_px:
-            raise UnsuitableImage(_sides_text(f"tiles of {tile}", limits))
+            raise UnsuitableImage(sides_text(f"tiles of {tile}", limits))
     if isinstance(image, BmpImageFile) and image.info["compression"] in BMP_RUN_LENGTHS:
         # Pillow unpacks these in Python, pixel by pixel: seconds for one file.
         raise InvalidImage("the BMP is run-length encoded, which is not read: save it uncompressed")
     if getattr(image, "is_animated", False):
         raise UnsuitableImage("the file holds several frames or pages: send one slice at a time")
     return image
-
-
-def _sides_text(size: str, limits: Limits) -> str:
-    return (
-        f"the image has {size} pixels, each side must have "
-        f"{limits.min_side_px} to {limits.max_side_px}: send the slice at its original size"
-    )
 
 
 def _require_whole_png(data: bytes) -> None:
@@ -162,8 +170,12 @@ def _as_slice(image: Image.Image) -> Slice:
             "the image's pixels are of a kind that is not read, such as floating-point numbers: "
             "send 8- or 16-bit greys or 8-bit colours"
         )
+    return _rgb(image)
+
+
+def _rgb(image: Image.Image, *, is_dicom: bool = False) -> Slice:
     rgb = image.convert("RGB")
-    return Slice(image=rgb, height=rgb.height, width=rgb.width)
+    return Slice(image=rgb, height=rgb.height, width=rgb.width, is_dicom=is_dicom)
 
 
 def _high_byte(image: Image.Image, *, inverted: bool) -> Image.Image:

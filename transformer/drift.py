@@ -15,7 +15,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from serving.settings import Drift
-from transformer.statistics import Statistics
+from transformer.gate import Evidence
+from transformer.prediction import Prediction
 
 logger = logging.getLogger(__name__)
 
@@ -40,23 +41,24 @@ class DriftRow:
     pred_index: int
     pred_class: str
     pred_conf: float
+    decision: str
+    reasons: str
+    distance: float | None
 
     @classmethod
-    def of(
-        cls,
-        statistics: Statistics,
-        pred_index: int,
-        pred_class: str,
-        pred_conf: float,
-        timestamp: datetime,
-    ) -> "DriftRow":
-        measured = {key: val for key, val in vars(statistics).items() if key != "histogram"}
+    def of(cls, evidence: Evidence, prediction: Prediction, timestamp: datetime) -> "DriftRow":
+        """The row of one prediction; its reasons are joined by semicolons, which need no quotes."""
+        left_out = ("histogram", "colour_share")
+        measured = vars(evidence.statistics).items()
         return cls(
             timestamp=timestamp.astimezone(UTC).isoformat(timespec="milliseconds"),
-            pred_index=pred_index,
-            pred_class=pred_class,
-            pred_conf=pred_conf,
-            **measured,
+            pred_index=prediction.pred_index,
+            pred_class=prediction.pred_class,
+            pred_conf=prediction.confidence,
+            decision=prediction.decision,
+            reasons=";".join(prediction.reasons),
+            distance=evidence.distance,
+            **{key: value for key, value in measured if key not in left_out},
         )
 
 

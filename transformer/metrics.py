@@ -20,6 +20,15 @@ class TransformerMetrics:
         self.predictions = Counter(
             "ctscan_predictions_total", "Predictions by class.", ["pred_class"], registry=registry
         )
+        self.decisions = Counter(
+            "ctscan_decisions_total", "Predictions by decision.", ["decision"], registry=registry
+        )
+        self.gate_reasons = Counter(
+            "ctscan_gate_reasons_total",
+            "Predictions by reason not to accept them; one may have several.",
+            ["reason"],
+            registry=registry,
+        )
         self.explanations = Counter(
             "ctscan_explanations_total",
             "Explanations by the class that was explained.",

@@ -39,7 +39,7 @@ class BoundedReader(io.BytesIO):
     def read(self, size: int | None = -1, /) -> bytes:
         self._reads += 1
         if self._reads > self._most:
-            raise _too_many("parts", self._most)
+            raise too_many("parts", self._most)
         return super().read(size)
 
 
@@ -52,12 +52,13 @@ def require_few_parts(data: bytes, name: str) -> None:
     if name == "JPEG":
         for mark, most, what in JPEG_PARTS:
             if data.count(mark) > most:
-                raise _too_many(what, most)
+                raise too_many(what, most)
     if name == "TIFF":
         _require_few_numbers(data)
 
 
-def _too_many(what: str, most: int) -> InvalidImage:
+def too_many(what: str, most: int) -> InvalidImage:
+    """What is said of a file of too many parts."""
     return InvalidImage(
         f"the file has more than {most} {what}: write it anew with an image program"
     )
@@ -73,7 +74,7 @@ def _require_few_numbers(data: bytes) -> None:
             tag, kind, count, value = _unpacked(order + "HHII", data, start + 2 + 12 * entry)
             numbers += 1 if kind in TIFF_BYTE_TYPES else count
             if numbers > MAX_TIFF_NUMBERS:
-                raise _too_many("numbers in its directories", MAX_TIFF_NUMBERS)
+                raise too_many("numbers in its directories", MAX_TIFF_NUMBERS)
             if tag not in TIFF_POINTERS:
                 continue
             if (kind, count) != (TIFF_LONG, 1):

@@ -1,7 +1,7 @@
 """The main path: bytes of images in, predictions out. Read this file first.
 
-bytes → decode → statistics → preprocess → (client → predictor) → prediction
-                                                                └→ drift, metrics
+bytes → decode → statistics → preprocess → (client → predictor) → gate → prediction
+                                                                       └→ drift, metrics
 Explaining takes the same way and asks the predictor for its activation maps too.
 """
 
@@ -10,25 +10,27 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.card import InputSpec
+from serving.card import InputSpec, Window
 from serving.errors import Overloaded, ServiceError, StaleCard
 from serving.request import until_deadline
 from serving.settings import Limits
 from transformer.client import Answer, PredictorClient
 from transformer.decode import Slice, decode
+from transformer.dicom import is_dicom
 from transformer.drift import DriftLog, DriftRow
 from transformer.explanation import Explanation, explain_from
+from transformer.gate import Evidence
 from transformer.metrics import TransformerMetrics
 from transformer.overlay import overlay
 from transformer.prediction import Prediction, predict_from
 from transformer.preprocess import preprocess
-from transformer.statistics import Statistics, require_contrast, summarise
+from transformer.statistics import require_contrast, summarise
 
 # How often the card known first is tried, and those that take its place. In a roll-out predictors
 # of both kinds answer in turn: what one says is wrong for the next, and half of the tries fail.
@@ -40,10 +42,10 @@ PLACE = "image[{}]"
 
 @dataclass(frozen=True)
 class Prepared:
-    """A slice ready to be sent: its row uint8 [H, W, 1 or C] and its grey statistics."""
+    """A slice ready to be sent: its row uint8 [H, W, 1 or C], and what is known of it already."""
 
     row: NDArray[np.uint8]
-    statistics: Statistics
+    evidence: Evidence
 
 
 class Pipeline:
@@ -74,10 +76,10 @@ class Pipeline:
                 holds its index.
         """
         async with self._admitted(len(images)):
-            prepared, answers = await self._infer(images, place)
-        predictions = [prediction_of(answer) for answer in answers]
-        for item, prediction in zip(prepared, predictions, strict=True):
-            self._record(item.statistics, prediction)
+            answers, evidence = await self._infer(images, place)
+        predictions = [prediction_of(*pair) for pair in zip(answers, evidence, strict=True)]
+        for pair in zip(evidence, predictions, strict=True):
+            self._record(*pair)
         return predictions
 
     async def explain(
@@ -92,26 +94,33 @@ class Pipeline:
             ServiceError: as for `predict`.
         """
         async with self._admitted(len(images)):
-            _, answers = await self._infer(images, place, cam=True)
-        return [self._explained(*pair) for pair in zip(answers, classes, strict=True)]
+            answers, evidence = await self._infer(images, place, cam=True)
+        return [self._explained(*it) for it in zip(answers, evidence, classes, strict=True)]
 
     async def draw(self, image: bytes, wanted: str | None) -> bytes:
         """The explanation of one image file as a PNG; raises as `explain` does."""
         loop = asyncio.get_running_loop()
         async with self._admitted(1):
-            _, (answer,) = await self._infer([image], PLACE, cam=True)
-            explanation = self._explained(answer, wanted)
-            return await loop.run_in_executor(self._threads, self._draw, image, explanation)
+            (answer,), (evidence,) = await self._infer([image], PLACE, cam=True)
+            explanation = self._explained(answer, evidence, wanted)
+            window = answer.card.input.window
+            return await loop.run_in_executor(self._threads, self._draw, image, window, explanation)
 
     async def decode(self, data: bytes) -> Slice:
-        """One image file alone, as `predict` would read it."""
+        """One image file alone, as `predict` would read it.
+
+        Raises:
+            PredictorUnavailable: a DICOM file, and nobody tells the window to show it in.
+            ServiceError: a bad image.
+        """
         loop = asyncio.get_running_loop()
         async with self._admitted(1):
-            return await loop.run_in_executor(self._threads, decode, data, self._limits)
+            window = (await self._client.card()).input.window if is_dicom(data) else None
+            return await loop.run_in_executor(self._threads, decode, data, self._limits, window)
 
     async def _infer(
         self, images: Sequence[bytes], place: str, *, cam: bool = False
-    ) -> tuple[list[Prepared], list[Answer]]:
+    ) -> tuple[list[Answer], list[Evidence]]:
         """Prepare as the card says; where the predictor has other weights now, as theirs says."""
         prepared: dict[InputSpec, list[Prepared]] = {}
         for tries in TRIES_OF_CARDS:
@@ -122,9 +131,14 @@ class Pipeline:
             rows = [item.row for item in slices]
             for _ in range(tries):
                 try:
-                    return slices, await self._client.infer(rows, card, cam=cam)
+                    answers = await self._client.infer(rows, card, cam=cam)
                 except StaleCard as error:
                     stale = error
+                else:
+                    return answers, [
+                        replace(item.evidence, distance=answer.distance)
+                        for item, answer in zip(slices, answers, strict=True)
+                    ]
         raise stale
 
     async def _prepare_all(
@@ -144,39 +158,36 @@ class Pipeline:
 
     def _prepare(self, data: bytes, spec: InputSpec) -> Prepared:
         with self._metrics.stages.stage("decode"):
-            ct_slice = decode(data, self._limits)
+            ct_slice = decode(data, self._limits, spec.window)
         with self._metrics.stages.stage("preprocess"):
             statistics = summarise(ct_slice)
             require_contrast(statistics, self._limits)
-            return Prepared(preprocess(ct_slice.image, spec), statistics)
+            row = preprocess(ct_slice.image, spec)
+            return Prepared(row, Evidence(statistics, ct_slice.is_dicom))
 
-    def _explained(self, answer: Answer, wanted: str | None) -> Explanation:
+    def _explained(self, answer: Answer, evidence: Evidence, wanted: str | None) -> Explanation:
         assert answer.cam is not None
-        explanation = explain_from(prediction_of(answer), answer.logits, answer.cam, wanted)
+        prediction = prediction_of(answer, evidence)
+        explanation = explain_from(prediction, answer.logits, answer.cam, wanted)
         self._metrics.explanations.labels(explanation.explained_class).inc()
         return explanation
 
-    def _draw(self, data: bytes, explanation: Explanation) -> bytes:
+    def _draw(self, data: bytes, window: Window | None, explanation: Explanation) -> bytes:
         # Decoded again: to keep the pixels while the predictor works would cost every prediction
         # their memory.
-        ct_slice = decode(data, self._limits)
+        ct_slice = decode(data, self._limits, window)
         with self._metrics.stages.stage("draw"):
             return overlay(ct_slice, explanation)
 
-    def _record(self, statistics: Statistics, prediction: Prediction) -> None:
+    def _record(self, evidence: Evidence, prediction: Prediction) -> None:
         self._metrics.predictions.labels(prediction.pred_class).inc()
         self._metrics.confidence.observe(prediction.confidence)
-        self._metrics.grey_mean.observe(statistics.mean)
-        self._metrics.grey_std.observe(statistics.std)
-        self._drift.append(
-            DriftRow.of(
-                statistics,
-                prediction.pred_index,
-                prediction.pred_class,
-                prediction.confidence,
-                self._clock(),
-            )
-        )
+        self._metrics.decisions.labels(prediction.decision).inc()
+        for reason in prediction.reasons:
+            self._metrics.gate_reasons.labels(reason).inc()
+        self._metrics.grey_mean.observe(evidence.statistics.mean)
+        self._metrics.grey_std.observe(evidence.statistics.std)
+        self._drift.append(DriftRow.of(evidence, prediction, self._clock()))
 
     @asynccontextmanager
     async def _admitted(self, rows: int) -> AsyncIterator[None]:
@@ -195,6 +206,6 @@ class Pipeline:
             self._rows_inside -= rows
 
 
-def prediction_of(answer: Answer) -> Prediction:
+def prediction_of(answer: Answer, evidence: Evidence) -> Prediction:
     """The predictor's answer for one row as a prediction with an id of its own."""
-    return predict_from(answer.logits, answer.card, uuid.uuid4().hex)
+    return predict_from(answer.logits, answer.card, evidence, uuid.uuid4().hex)

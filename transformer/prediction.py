@@ -13,6 +13,7 @@ from pydantic import Field
 
 from serving.card import CLASSES, Card
 from serving.tensors import TensorSpec
+from transformer.gate import Decision, Evidence, Reason, judge
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,22 @@ class Prediction:
             examples=[dict(zip(CLASSES, (0.02, 0.01, 0.04, 0.93), strict=True))],
         ),
     ]
+    decision: Annotated[
+        Decision,
+        Tensor("BYTES"),
+        Field(
+            description="Whether to rely on it: accept, review (a person should look) or abstain.",
+            examples=["review"],
+        ),
+    ]
+    reasons: Annotated[
+        list[Reason],
+        Tensor("BYTES"),
+        Field(
+            description="What speaks against accepting it; V2 joins them by commas.",
+            examples=[["normal_unvalidated"]],
+        ),
+    ]
     prediction_id: Annotated[
         str,
         Tensor("BYTES"),
@@ -58,20 +75,31 @@ class Prediction:
     model: Annotated[ModelVersion, Field(description="Which weights answered.")]
 
 
-def predict_from(logits: NDArray[np.float32], card: Card, prediction_id: str) -> Prediction:
-    """Logits [classes] of one row as a prediction, calibrated by the card's temperature."""
-    scaled = logits.astype(np.float64) / card.temperature
-    powers = np.exp(scaled - scaled.max())
-    shares = powers / powers.sum()
+def predict_from(
+    logits: NDArray[np.float32], card: Card, evidence: Evidence, prediction_id: str
+) -> Prediction:
+    """Logits [classes] of one row as a prediction, judged by the card's gate."""
+    shares = calibrated(logits, card)
     best = int(shares.argmax())
+    verdict = judge(card.gate, card.classes[best], shares.tolist(), evidence)
     return Prediction(
         pred_index=best,
         pred_class=card.classes[best],
         confidence=float(shares[best]),
         probabilities=dict(zip(card.classes, shares.tolist(), strict=True)),
+        decision=verdict.decision,
+        reasons=list(verdict.reasons),
         prediction_id=prediction_id,
         model=ModelVersion(card.name, card.version),
     )
+
+
+def calibrated(logits: NDArray[np.float32], card: Card) -> NDArray[np.float64]:
+    """Probabilities [classes] of one row's logits [classes] at the card's temperature."""
+    scaled = logits.astype(np.float64) / card.temperature
+    powers = np.exp(scaled - scaled.max())
+    shares: NDArray[np.float64] = powers / powers.sum()
+    return shares
 
 
 def output_specs() -> dict[str, TensorSpec]:
@@ -94,4 +122,6 @@ def output_array(predictions: Sequence[Prediction], spec: TensorSpec) -> NDArray
 def _plain(value: object) -> object:
     if isinstance(value, str):
         return value.encode()
+    if isinstance(value, list):
+        return ",".join(value).encode()
     return list(value.values()) if isinstance(value, Mapping) else value

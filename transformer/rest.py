@@ -19,14 +19,14 @@ from serving.openapi import problem_responses
 from serving.request import until_deadline
 from serving.settings import Settings
 from transformer.client import PredictorClient
-from transformer.decode import require_size
+from transformer.decode import ACCEPTED, require_size
 from transformer.explanation import Explanation, require_class
 from transformer.feedback import Correction, FeedbackStore
 from transformer.metrics import TransformerMetrics
 from transformer.pipeline import Pipeline
 from transformer.prediction import Prediction
 
-IMAGE = "One chest-CT slice as an image file."
+IMAGE = f"One chest-CT slice as a file: {ACCEPTED}."
 WANTED = f"The class to explain, one of {', '.join(CLASSES)}; without it the predicted one."
 PREDICT_ERRORS = (
     errors.InvalidField,
@@ -42,6 +42,7 @@ PICTURE = {
     "description": "JSON, or with `Accept: image/png` a picture of it.",
     "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
 }
+# The predictor knows the window for a DICOM file; no other correction needs it.
 FEEDBACK_ERRORS = (
     errors.InvalidField,
     errors.InvalidImage,
@@ -49,6 +50,7 @@ FEEDBACK_ERRORS = (
     errors.ContradictoryFeedback,
     errors.TooLarge,
     errors.Overloaded,
+    errors.PredictorUnavailable,
     errors.StorageFailed,
     errors.DeadlineExceeded,
 )

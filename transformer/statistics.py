@@ -1,21 +1,28 @@
-"""Grey-value statistics of a slice, all from one 256-bin histogram."""
+"""Grey-value statistics of a slice, all from one 256-bin histogram, and how coloured it is."""
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from serving.errors import UnsuitableImage
 from serving.settings import Limits
 from transformer.decode import Slice
+
+# Pixels looked at for colour, along each side: a picture that is coloured is so almost everywhere.
+COLOUR_SIDE = 64
+# A pixel whose channels differ by more is coloured; JPEG alone can make greys differ a little.
+COLOURED = 16
 
 
 @dataclass(frozen=True)
 class Statistics:
     """Grey values (0-255) of one slice and its size in pixels.
 
-    `histogram` counts the pixels of each of the 256 grey values; everything else follows from it.
+    `histogram` counts the pixels of each of the 256 grey values; what comes before it follows from
+    it. `colour_share` is the share of coloured pixels, from 0 to 1.
     """
 
     mean: float
@@ -28,6 +35,7 @@ class Statistics:
     height: int
     width: int
     histogram: tuple[int, ...]
+    colour_share: float
 
 
 def summarise(ct_slice: Slice) -> Statistics:
@@ -52,6 +60,7 @@ def summarise(ct_slice: Slice) -> Statistics:
         height=ct_slice.height,
         width=ct_slice.width,
         histogram=tuple(histogram),
+        colour_share=_colour_share(ct_slice.image),
     )
 
 
@@ -67,6 +76,15 @@ def require_contrast(statistics: Statistics, limits: Limits) -> None:
             f"{statistics.std:.1f}, at least {limits.min_grey_std:g} is expected: "
             "send a slice in a CT window that shows tissue"
         )
+
+
+def _colour_share(image: Image.Image) -> float:
+    """The share of coloured pixels among those of a coarse grid."""
+    looked_at = np.asarray(image.resize((COLOUR_SIDE, COLOUR_SIDE), Image.Resampling.NEAREST))
+    red, green, blue = looked_at[..., 0], looked_at[..., 1], looked_at[..., 2]
+    most, least = np.maximum(red, green), np.minimum(red, green)
+    apart = np.maximum(most, blue) - np.minimum(least, blue)
+    return float(np.count_nonzero(apart > COLOURED) / apart.size)
 
 
 def _percentile(below: npt.NDArray[np.int64], percent: int) -> float:

@@ -42,9 +42,11 @@ class CustomCNN(nn.Module):
         )
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """Logits of normalised rows [N,C,image_size,image_size]."""
-        features = self.features(x)  # [N,hidden_dims[-1],side,side]
-        return {"logits": self.classifier(features)}  # [N,classes]
+        """Logits and features of normalised rows [N,C,image_size,image_size]."""
+        x = self.features(x)  # [N,hidden_dims[-1],side,side]
+        flatten, hidden, relu, dropout, last = self.classifier
+        features = relu(hidden(flatten(x)))  # [N,fc_hidden]
+        return {"logits": last(dropout(features)), "features": features}  # [N,classes]
 
 
 def block(channels: int, width: int, batch_norm: bool) -> list[nn.Module]:

@@ -39,14 +39,15 @@ class EfficientNetLite0(nn.Module):
         self.fc = nn.Linear(HEAD, classes)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """Logits and class activation maps of normalised rows [N,C,H,W]."""
+        """Logits, features and class activation maps of normalised rows [N,C,H,W]."""
         x = self.stem(x)  # [N,32,H/2,W/2]
         x = self.blocks(x)  # [N,320,H/32,W/32]
-        features = self.head(x)  # [N,1280,H/32,W/32]
-        pooled = self.dropout(features.mean((2, 3)))  # [N,1280]
+        x = self.head(x)  # [N,1280,H/32,W/32]
+        features = x.mean((2, 3))  # [N,1280]
         return {
-            "logits": self.fc(pooled),  # [N,classes]
-            "cam": functional.conv2d(features, self.fc.weight[:, :, None, None]),  # [N,classes,h,w]
+            "logits": self.fc(self.dropout(features)),  # [N,classes]
+            "features": features,
+            "cam": functional.conv2d(x, self.fc.weight[:, :, None, None]),  # [N,classes,h,w]
         }
 
 

@@ -12,12 +12,14 @@ class ResNet18(nn.Module):
         self.backbone = Backbone(classes, channels)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """Logits and class activation maps of normalised rows [N,C,H,W]."""
-        features = self.backbone(x)  # [N,512,H/32,W/32]
+        """Logits, features and class activation maps of normalised rows [N,C,H,W]."""
+        x = self.backbone(x)  # [N,512,H/32,W/32]
+        features = x.mean((2, 3))  # [N,512]
         fc = self.backbone.fc
         return {
-            "logits": fc(features.mean((2, 3))),  # [N,classes]
-            "cam": functional.conv2d(features, fc.weight[:, :, None, None]),  # [N,classes,h,w]
+            "logits": fc(features),  # [N,classes]
+            "features": features,
+            "cam": functional.conv2d(x, fc.weight[:, :, None, None]),  # [N,classes,h,w]
         }
 
 

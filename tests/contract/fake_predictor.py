@@ -35,7 +35,7 @@ def quarters(rows: NDArray[np.uint8]) -> NDArray[np.float32]:
 class FakePredictor(GRPCInferenceServiceServicer):  # type: ignore[misc]  # generated, untyped
     """`delay_s` is how long an answer takes; `version` is what answers say instead of the card's.
 
-    `calls` counts the batches that came.
+    With a gate in its card it offers distances too. `calls` counts the batches that came.
     """
 
     def __init__(self) -> None:
@@ -97,19 +97,31 @@ class FakePredictor(GRPCInferenceServiceServicer):  # type: ignore[misc]  # gene
         self.calls += 1
         time.sleep(self.delay_s)
         if request.parameters["input_digest"].string_param != self.card.input.digest:
-            context.set_trailing_metadata(
-                (
-                    ("ctscan-error", "StaleCard"),
-                    ("ctscan-card-bin", json.dumps(self.card.to_wire()).encode()),
-                )
-            )
-            context.abort(grpc.StatusCode.FAILED_PRECONDITION, "other weights")
+            self._refuse(context)
         (tensor,) = request.inputs
         rows = np.frombuffer(request.raw_input_contents[0], np.uint8).reshape(tensor.shape)
         logits = quarters(rows)
+        tensors = {"logits": logits}
+        if self.card.gate is not None:
+            tensors["distance"] = logits[:, 0] / np.float32(8)
+        names = [output.name for output in request.outputs]
+        if not {*names} <= {*tensors}:
+            self._refuse(context)
         return pb.ModelInferResponse(
             model_name="ctscan",
             model_version=self.version or self.card.version,
-            outputs=[{"name": "logits", "datatype": "FP32", "shape": list(logits.shape)}],
-            raw_output_contents=[logits.tobytes()],
+            outputs=[
+                {"name": name, "datatype": "FP32", "shape": list(tensors[name].shape)}
+                for name in names
+            ],
+            raw_output_contents=[tensors[name].tobytes() for name in names],
         )
+
+    def _refuse(self, context: Any) -> None:
+        context.set_trailing_metadata(
+            (
+                ("ctscan-error", "StaleCard"),
+                ("ctscan-card-bin", json.dumps(self.card.to_wire()).encode()),
+            )
+        )
+        context.abort(grpc.StatusCode.FAILED_PRECONDITION, "other weights")

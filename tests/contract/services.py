@@ -16,9 +16,15 @@ import httpx
 import torch
 import yaml
 
+from predictor.distance import bank_of
 from predictor.networks import NETWORKS
-from serving.card import Card, InputSpec, write_card
-from serving.settings import ENVIRONMENT
+from serving.card import Card, Gate, InputSpec, write_card
+from serving.settings import ENVIRONMENT, Limits
+from tests.contract.slices import row_of, slice_png
+from tests.images import WINDOW
+from transformer.decode import decode
+from transformer.gate import grey_profile
+from transformer.statistics import summarise
 
 ROOT = Path(__file__).parents[2]
 # Generous: only a hang reaches it.
@@ -197,19 +203,31 @@ def write_weights(
     network = NETWORKS["custom_cnn"](image_size=image_size, **arguments)
     state = network.state_dict()
     state["classifier.4.weight"] *= 12
-    spec = InputSpec(image_size, image_size)
+    spec = InputSpec(image_size, image_size, window=WINDOW)
     card = Card("custom_cnn", spec, arguments=arguments, temperature=temperature)
     return _written(folder, state, card)
 
 
 def write_weights_with_maps(folder: Path) -> tuple[Path, Card]:
-    """Random weights of a network that has class activation maps, of 3 x 3 cells."""
+    """Random weights of a network that has class activation maps, of 3 x 3 cells, and a gate.
+
+    The gate knows one slice, `slice_png(0)`; any other is far from it.
+    """
     torch.manual_seed(1)
-    state = NETWORKS["resnet18"]().state_dict()
-    return _written(folder, state, Card("resnet18", InputSpec(96, 96), temperature=2.0))
+    network = NETWORKS["resnet18"]().eval()
+    known = slice_png(0)
+    profile = grey_profile(summarise(decode(known, Limits())).histogram)
+    gate = Gate((tuple(profile.tolist()),), (), 20.0, 40.0, margin=0.0, feature_distance=1e-4)
+    spec = InputSpec(96, 96, window=WINDOW)
+    card = Card("resnet18", spec, temperature=2.0, gate=gate)
+    row = torch.from_numpy(row_of(known, 96)).permute(2, 0, 1)[None] / 255
+    mean, std = (torch.tensor(values)[:, None, None] for values in (card.mean, card.std))
+    with torch.inference_mode():
+        bank = bank_of(network((row - mean) / std)["features"])
+    return _written(folder, {"state_dict": network.state_dict(), "bank": bank}, card)
 
 
-def _written(folder: Path, state: Mapping[str, torch.Tensor], card: Card) -> tuple[Path, Card]:
+def _written(folder: Path, state: Mapping[str, Any], card: Card) -> tuple[Path, Card]:
     weights = folder / "model.pt"
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(state, weights)

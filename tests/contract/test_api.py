@@ -17,7 +17,10 @@ from tests.contract.services import Pair, Predictor, Transformer, until, write_c
 from tests.contract.slices import slice_png
 from tests.images import uniform_png
 
-PREDICTION = ["pred_index", "pred_class", "confidence", "probabilities", "prediction_id", "model"]
+PREDICTION = [
+    *("pred_index", "pred_class", "confidence", "probabilities"),
+    *("decision", "reasons", "prediction_id", "model"),
+]
 HEALTH = ["ok", "device", "model_loaded", "config_path", "model_path"]
 
 

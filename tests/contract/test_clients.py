@@ -219,6 +219,8 @@ def test_triton_http_health_and_metadata(
             "pred_class": ("BYTES", [-1]),
             "confidence": ("FP32", [-1]),
             "probabilities": ("FP32", [-1, 4]),
+            "decision": ("BYTES", [-1]),
+            "reasons": ("BYTES", [-1]),
             "prediction_id": ("BYTES", [-1]),
         }
     assert metadata["inputs"] == [image]

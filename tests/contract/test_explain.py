@@ -30,7 +30,7 @@ def client(explaining: Pair) -> Iterator[httpx.Client]:
 @pytest.fixture(scope="module")
 def bias(explaining: Pair) -> list[float]:
     """The constants of the classes' logits, from the weights themselves."""
-    state = torch.load(explaining.weights, weights_only=True)
+    state = torch.load(explaining.weights, weights_only=True)["state_dict"]
     values: list[float] = state["backbone.fc.bias"].tolist()
     return values
 

@@ -9,6 +9,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -24,6 +25,7 @@ from tests.contract.load import load
 from tests.contract.services import Transformer, until, write_config
 from tests.contract.slices import probabilities, row_of, shares, slice_png
 from tests.images import colours, padded, png
+from tests.transformer.rooms import GATE
 
 SLICE = slice_png(0)
 
@@ -141,6 +143,16 @@ def one_call_more(fakes: Sequence[FakePredictor]) -> Callable[[], bool]:
 def test_predictors_of_two_inputs_side_by_side_lose_no_request(fakes: Staged) -> None:
     transformer, one, _ = fakes
     one.be(input=InputSpec(96, 96), weights_sha256="1" * 64)
+    with load(transformer.url, predict, threads=3) as answered:
+        answered.wait_for(40)
+    assert answered.statuses() == {200}
+    versions = {answer.json()["model"]["version"] for _, answer in answered.answers}
+    assert versions <= {fakes[1].card.version, fakes[2].card.version}
+
+
+def test_predictors_with_and_without_a_bank_side_by_side_lose_no_request(fakes: Staged) -> None:
+    transformer, one, _ = fakes
+    one.be(gate=replace(GATE, feature_distance=0.3), weights_sha256="1" * 64)
     with load(transformer.url, predict, threads=3) as answered:
         answered.wait_for(40)
     assert answered.statuses() == {200}

@@ -130,6 +130,18 @@ def test_rows_keep_the_order_of_the_files(
     assert names == [f"{number:02}.png" for number in range(20)]
 
 
+def test_a_dicom_file_is_found_whatever_its_name(tmp_path: Path) -> None:
+    dicom = bytes(128) + b"DICM"
+    for name in ("IM0001", "1.2.840.113619", "a.dcm", "DICOMDIR"):
+        (tmp_path / name).write_bytes(dicom)
+    for name, data in (("notes", b"xDICM" * 40), ("short", b"DICM"), ("b.DCM", b"pixels")):
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    found = [it.name for it in image_files(tmp_path)]
+    assert found == ["1.2.840.113619", "IM0001", "a.dcm", "b.DCM"]
+
+
 def test_standard_output_holds_rows_alone(
     script: Script, file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,10 +9,19 @@ import pytest
 import torch
 import torchvision
 from torch import Tensor, nn
+from torch.nn import functional
 
-from predictor.checkpoint import CheckpointError, build_network, find_card, load_network
+from predictor.checkpoint import (
+    CheckpointError,
+    build_network,
+    find_card,
+    load_network,
+    load_weights,
+)
+from predictor.distance import bank_of
 from serving.card import IMAGENET_MEAN, IMAGENET_STD, Card, CardError, InputSpec, write_card
 from serving.settings import Process, Settings
+from tests.serving.test_card import GATE
 
 SMALL = Card(
     architecture="custom_cnn",
@@ -54,13 +63,17 @@ def lightning(state: dict[str, Tensor]) -> Any:
     return {"epoch": 1, "pytorch-lightning_version": "2.5.0", "state_dict": inner, "loops": {}}
 
 
+def with_bank(state: dict[str, Tensor]) -> Any:
+    return {"state_dict": state, "bank": bank_of(torch.randn(9, 16))}
+
+
 def half(state: dict[str, Tensor]) -> Any:
     return {
         key: value.half() if value.is_floating_point() else value for key, value in state.items()
     }
 
 
-@pytest.mark.parametrize("form", [as_it_is, under_state_dict, lightning])
+@pytest.mark.parametrize("form", [as_it_is, under_state_dict, lightning, with_bank])
 def test_every_form_of_a_checkpoint_gives_the_same_logits(
     form: Callable[[dict[str, Tensor]], Any], network: nn.Module, tmp_path: Path
 ) -> None:
@@ -68,6 +81,55 @@ def test_every_form_of_a_checkpoint_gives_the_same_logits(
     loaded = load_network(SMALL, tmp_path / "model.pt")
     rows = torch.randn(2, 3, 32, 32)
     assert torch.equal(loaded(rows)["logits"], network(rows)["logits"])
+
+
+def test_a_bank_comes_back_as_fp32_of_length_one(network: nn.Module, tmp_path: Path) -> None:
+    features = torch.randn(9, 16) * 3
+    content = {"state_dict": network.state_dict(), "bank": bank_of(features)}
+    torch.save(content, tmp_path / "model.pt")
+    bank = load_weights(SMALL, tmp_path / "model.pt")[1]
+    assert bank is not None
+    assert bank.dtype == torch.float32
+    torch.testing.assert_close(bank.norm(dim=1), torch.ones(9))
+    torch.testing.assert_close(bank, functional.normalize(features, dim=1), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("form", [as_it_is, under_state_dict, lightning])
+def test_other_checkpoints_have_no_bank(
+    form: Callable[[dict[str, Tensor]], Any], network: nn.Module, tmp_path: Path
+) -> None:
+    torch.save(form({**network.state_dict()}), tmp_path / "model.pt")
+    assert load_weights(SMALL, tmp_path / "model.pt")[1] is None
+
+
+@pytest.mark.parametrize(
+    ("bank", "said"),
+    [
+        ([1.0, 2.0], "a bank that is none"),
+        (torch.ones(16), "a bank that is none"),
+        (torch.ones(0, 16), "a bank that is none"),
+        (torch.full((3, 16), torch.nan), "no numbers"),
+    ],
+)
+def test_a_bank_that_is_none_is_refused(
+    network: nn.Module, tmp_path: Path, bank: object, said: str
+) -> None:
+    torch.save({"state_dict": network.state_dict(), "bank": bank}, tmp_path / "model.pt")
+    with pytest.raises(CheckpointError, match=said):
+        load_weights(SMALL, tmp_path / "model.pt")
+
+
+def test_a_card_that_bounds_the_distance_needs_a_bank(network: nn.Module, tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    torch.save(network.state_dict(), path)
+    with pytest.raises(
+        CheckpointError, match=r"model\.pt have no bank .* feature_distance to null"
+    ):
+        load_weights(dataclasses.replace(SMALL, gate=GATE), path)
+    unbounded = dataclasses.replace(GATE, feature_distance=None)
+    load_weights(dataclasses.replace(SMALL, gate=unbounded), path)
+    torch.save(with_bank(network.state_dict()), path)
+    load_weights(dataclasses.replace(SMALL, gate=GATE), path)
 
 
 def test_a_loaded_network_is_fp32_in_eval_mode_without_gradients(

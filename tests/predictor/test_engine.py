@@ -7,8 +7,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from predictor.checkpoint import build_network
+from predictor.distance import distances
 from predictor.engine import Engine, EngineError, Scores, choose_device, compare
 from serving.card import Card, InputSpec
 from serving.settings import ConfigError, Predictor
@@ -43,6 +45,10 @@ def echo(x: Tensor) -> dict[str, Tensor]:
 
 def logits_of(scores: list[Scores]) -> NDArray[np.float32]:
     return np.stack([item.logits for item in scores])
+
+
+def apart_of(scores: list[Scores]) -> list[float]:
+    return [float(item.distance) for item in scores if item.distance is not None]
 
 
 def engine_of(network: nn.Module, card: Card = CNN, precision: str = "auto") -> Engine:
@@ -104,6 +110,56 @@ def test_maps_are_there_where_the_network_has_them(network: nn.Module, has_cam: 
     assert engine.has_cam is has_cam
     for item in engine.run(random_rows(2, 32, 32, 3)):
         assert (item.cam is not None) is has_cam
+
+
+def echo_features(x: Tensor) -> dict[str, Tensor]:
+    return {**echo(x), "features": x.mean(3).flatten(1)}
+
+
+def test_a_distance_is_measured_where_there_is_a_bank() -> None:
+    rows = random_rows(12, 32, 32, 3)
+    # Way beyond the rows' own features, so that all are near some and none is near all.
+    bank = functional.normalize(torch.randn(30, 96), dim=1)
+    engine = Engine(CNN, Stub(echo_features), Predictor(device="cpu"), bank=bank)
+    engine.warm_up()
+    assert engine.has_distance
+    found = apart_of(engine.run(rows))
+    seen = np.stack([item.cam for item in engine.run(rows) if item.cam is not None])
+    features = torch.from_numpy(seen).mean(3).flatten(1)
+    np.testing.assert_allclose(found, distances(features, bank), atol=1e-4)
+    assert len(set(found)) == 12
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_every_precision_measures_about_the_same_distance(precision: str) -> None:
+    rows, network = random_rows(3, 32, 32, 3), cnn()
+    bank = functional.normalize(torch.rand(20, 8), dim=1)
+    plain = Engine(CNN, network, Predictor(device="cpu", precision="fp32"), bank=bank)
+    engine = Engine(CNN, network, Predictor(device="cpu", precision=precision), bank=bank)
+    for it in (plain, engine):
+        it.warm_up()
+    assert engine.way.precision == precision
+    found = [apart_of(it.run(rows)) for it in (plain, engine)]
+    np.testing.assert_allclose(found[1], found[0], atol=5e-3)
+
+
+def test_without_a_bank_there_is_no_distance() -> None:
+    engine = engine_of(Stub(echo_features))
+    engine.warm_up()
+    assert not engine.has_distance
+    assert {item.distance for item in engine.run(random_rows(2, 32, 32, 3))} == {None}
+
+
+@pytest.mark.parametrize(
+    ("say", "given"), [(echo, "gives none"), (echo_features, "32 features .* gives 96")]
+)
+def test_a_bank_of_another_network_stops_the_start(
+    say: Callable[[Tensor], dict[str, Tensor]], given: str
+) -> None:
+    bank = torch.ones(6, 32)
+    engine = Engine(CNN, Stub(say), Predictor(device="cpu"), bank=bank)
+    with pytest.raises(EngineError, match=given):
+        engine.warm_up()
 
 
 def test_trying_other_ways_leaves_the_weights_as_they_were() -> None:

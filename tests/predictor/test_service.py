@@ -13,7 +13,9 @@ from kserve.protocol.infer_type import RequestedOutput
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 from torch import Tensor, nn
+from torch.nn import functional
 
+from predictor.distance import distances
 from predictor.engine import Engine
 from predictor.metrics import PredictorMetrics
 from predictor.service import TensorModel
@@ -49,14 +51,17 @@ class Corners(nn.Module):
         self.has_cam = has_cam
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        outputs = {"logits": x[:, :, 0, 0:2].flatten(1)[:, :4]}
+        outputs = {"logits": x[:, :, 0, 0:2].flatten(1)[:, :4], "features": x[:, 0, 0, :8]}
         return {**outputs, "cam": x[:, :1].repeat(1, 4, 1, 1)} if self.has_cam else outputs
 
 
 def model_of(
-    network: nn.Module | None, card: Card = CARD, registry: CollectorRegistry | None = None
+    network: nn.Module | None,
+    card: Card = CARD,
+    registry: CollectorRegistry | None = None,
+    bank: Tensor | None = None,
 ) -> TensorModel:
-    engine = None if network is None else Engine(card, network, SETTINGS.predictor)
+    engine = None if network is None else Engine(card, network, SETTINGS.predictor, bank=bank)
     metrics = PredictorMetrics(registry or CollectorRegistry())
     return TensorModel(engine, SETTINGS, metrics, Lifecycle(Shutdown()))
 
@@ -138,6 +143,44 @@ async def test_outputs_come_as_asked_for_in_that_order(model: TensorModel) -> No
     assert found["cam"].shape == (2, 4, 32, 48)
     np.testing.assert_allclose(found["cam"][:, 2], normalised(rows)[:, 0], atol=1e-5)
     np.testing.assert_allclose(found["logits"], expected_logits(rows), atol=1e-5)
+
+
+async def test_distances_come_row_by_row_where_there_is_a_bank() -> None:
+    bank = functional.normalize(torch.randn(20, 8), dim=1)
+    model = model_of(Corners(), bank=bank)
+    await model.warm_up()
+    rows = random_rows(3)
+    answer = await infer(model, request_for(rows, outputs=("logits", "distance")))
+    assert [(out.name, out.datatype, out.shape) for out in answer.outputs] == [
+        ("logits", "FP32", [3, 4]),
+        ("distance", "FP32", [3]),
+    ]
+    features = torch.from_numpy(normalised(rows)[:, 0, 0, :8].copy())
+    np.testing.assert_allclose(outputs_of(answer)["distance"], distances(features, bank), atol=1e-5)
+    assert model.get_output_types()[-1] == {"name": "distance", "datatype": "FP32", "shape": [-1]}
+    assert list(outputs_of(await infer(model, request_for(rows)))) == ["logits"]
+    await model.close()
+
+
+async def test_a_caller_by_another_card_that_has_a_bank_is_told_to_read_this_one(
+    model: TensorModel,
+) -> None:
+    other = {"card_version": "000000000000", "input_digest": CARD.input.digest}
+    request = request_for(random_rows(1), outputs=("logits", "distance"), parameters=other)
+    with pytest.raises(StaleCard, match="offer no distance") as caught:
+        await infer(model, request)
+    assert caught.value.card is not None
+    assert Card.from_dict(caught.value.card).version == CARD.version
+
+
+@pytest.mark.parametrize("parameters", [{}, {"card_version": CARD.version}])
+async def test_a_distance_is_refused_by_name_where_there_is_no_bank(
+    model: TensorModel, parameters: dict[str, str]
+) -> None:
+    with pytest.raises(InvalidTensor, match="'distance' is unknown"):
+        await infer(
+            model, request_for(random_rows(1), outputs=("distance",), parameters=parameters)
+        )
 
 
 async def test_an_unknown_output_is_refused_by_name(model: TensorModel) -> None:

@@ -4,8 +4,28 @@ from typing import Any
 
 import pytest
 
-from serving.card import CLASSES, Card, CardError, InputSpec, Window, read_card, write_card
+from serving.card import (
+    CLASSES,
+    PROFILE_BINS,
+    Card,
+    CardError,
+    Gate,
+    InputSpec,
+    Window,
+    read_card,
+    write_card,
+)
 
+FLAT = (1 / PROFILE_BINS,) * PROFILE_BINS
+DARK = (0.5, 0.5, *[0.0] * (PROFILE_BINS - 2))
+GATE = Gate(
+    profiles=(FLAT, DARK),
+    other_profiles=(DARK,),
+    profile_distance=20.0,
+    ct_distance=30.0,
+    margin=0.15,
+    feature_distance=0.3,
+)
 CARD = Card(
     "custom_cnn",
     InputSpec(224, 192, window=Window(-600.0, 1500.0)),
@@ -14,6 +34,7 @@ CARD = Card(
     precisions={"fp32": 0.0, "bf16": 0.01},
     weights_sha256="ab" * 32,
     provisional=True,
+    gate=GATE,
     about={"intended use": "research", "figures": {"accuracy": 0.9}},
 )
 
@@ -43,6 +64,9 @@ def test_a_card_survives_the_wire_without_what_only_people_read() -> None:
         {"precisions": {"fp32": 0.0}},
         {"weights_sha256": "cd" * 32},
         {"provisional": False},
+        {"gate": None},
+        {"gate": replace(GATE, margin=0.2)},
+        {"gate": replace(GATE, profiles=(DARK, FLAT))},
         {"name": "other"},
     ],
 )
@@ -75,6 +99,22 @@ def test_the_digest_changes_with_all_that_rows_depend_on(change: dict[str, Any])
 
 def test_the_digest_does_not_change_with_the_weights() -> None:
     assert replace(CARD, weights_sha256="00" * 32).input.digest == CARD.input.digest
+
+
+@pytest.mark.parametrize(
+    ("center", "width", "words"),
+    [
+        (0, 0, "width is 0"),
+        (0, -5.0, "width is -5"),
+        (float("nan"), 400, "no number"),
+        (0, float("inf"), "no number"),
+        ("40", 400, "no number"),
+        (True, 400, "no number"),
+    ],
+)
+def test_a_window_that_shows_nothing_is_refused(center: Any, width: Any, words: str) -> None:
+    with pytest.raises(CardError, match=f"card: input: window.*{words}"):
+        Window(center, width)
 
 
 def test_versions_and_digests_are_twelve_hex_digits() -> None:
@@ -116,6 +156,56 @@ def values(**changes: Any) -> dict[str, Any]:
 def test_a_card_that_cannot_be_used_says_why(changes: dict[str, Any], reason: str) -> None:
     with pytest.raises(CardError, match=reason):
         Card.from_dict(values(**changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"profiles": []}, "profiles are empty"),
+        ({"profiles": [FLAT[1:]]}, f"expected {PROFILE_BINS} shares"),
+        ({"profiles": [[2.0, -1.0, *FLAT[2:]]]}, "shares that add up to 1"),
+        ({"other_profiles": [[0.1] * PROFILE_BINS]}, "shares that add up to 1"),
+        ({"other_profiles": [["a"]]}, "card: "),
+        ({"other_profiles": None}, "card: "),
+        ({"profile_distance": 0}, "profile_distance is 0"),
+        ({"ct_distance": float("inf")}, "ct_distance is inf"),
+        ({"ct_distance": None}, "card: "),
+        ({"feature_distance": -0.1}, "feature_distance is -0.1"),
+        ({"feature_distance": float("nan")}, "feature_distance is nan"),
+        ({"margin": 1.5}, "margin is 1.5"),
+        ({"colour_share": -0.1}, "colour_share is -0.1"),
+        ({"radius": 3}, "gate: .*radius"),
+    ],
+)
+def test_a_gate_that_cannot_be_used_says_why(changes: dict[str, Any], reason: str) -> None:
+    plain = values()
+    with pytest.raises(CardError, match=reason):
+        Card.from_dict({**plain, "gate": {**plain["gate"], **changes}})
+
+
+@pytest.mark.parametrize("gate", ["closed", 3, ["a"]])
+def test_a_gate_that_is_none_is_refused(gate: object) -> None:
+    with pytest.raises(CardError, match="card: "):
+        Card.from_dict(values(gate=gate))
+
+
+def test_a_missing_bound_is_named() -> None:
+    plain = values()
+    del plain["gate"]["margin"]
+    with pytest.raises(CardError, match=r"gate: .*margin"):
+        Card.from_dict(plain)
+
+
+def test_a_card_from_before_there_were_gates_keeps_its_version() -> None:
+    card = Card("resnet18", InputSpec(64, 64))
+    assert "gate" not in card.to_dict()
+    assert card.version == "501bce7482f4"
+    assert Card.from_dict({**card.to_dict(), "gate": None}) == card
+
+
+def test_a_profile_is_a_few_lines_of_the_file(tmp_path: Path) -> None:
+    write_card(CARD, tmp_path / "model.yaml")
+    assert len((tmp_path / "model.yaml").read_text().splitlines()) < 60
 
 
 @pytest.mark.parametrize("key", ["architecture", "input"])

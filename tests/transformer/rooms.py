@@ -6,8 +6,25 @@ from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry
 
+from serving.card import Gate
 from serving.request import CURRENT, Request
+from serving.settings import Limits
+from tests.images import grey, png
+from transformer.decode import decode
+from transformer.gate import Evidence, grey_profile
 from transformer.metrics import TransformerMetrics
+from transformer.statistics import summarise
+
+# What is known of some grey slice.
+EVIDENCE = Evidence(summarise(decode(png(grey()), Limits())))
+# A gate of weights that were trained on such slices.
+GATE = Gate(
+    profiles=(tuple(grey_profile(EVIDENCE.statistics.histogram).tolist()),),
+    other_profiles=(),
+    profile_distance=10.0,
+    ct_distance=20.0,
+    margin=0.2,
+)
 
 
 def metrics() -> TransformerMetrics:

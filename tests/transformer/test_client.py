@@ -12,11 +12,12 @@ import httpx
 import numpy as np
 import pytest
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
+from numpy.typing import NDArray
 
 from serving import errors
 from serving.card import Card, InputSpec
 from serving.settings import Settings
-from tests.transformer.rooms import metrics, request
+from tests.transformer.rooms import GATE, metrics, request
 from transformer.client import PredictorClient, channel_options, count_addresses, infer_request
 
 CARD = Card("resnet18", InputSpec(8, 8))
@@ -51,8 +52,11 @@ class Stub:
         logits[:, 0] = rows.reshape(len(rows), -1).mean(1)
         known = request.parameters["card_version"].string_param == outcome.version
         card = json.dumps(outcome.to_wire())
-        maps = np.stack([rows[..., 0] * np.float32(part) for part in range(4)], axis=1)
-        tensors = {"logits": logits, "cam": maps}
+        maps: NDArray[np.float32] = np.stack(
+            [rows[..., 0] * np.float32(part) for part in range(4)], axis=1
+        )
+        apart = logits[:, 0] / np.float32(512)
+        tensors: dict[str, NDArray[np.float32]] = {"logits": logits, "cam": maps, "distance": apart}
         names = [output.name for output in request.outputs]
         return pb.ModelInferResponse(
             model_version=self.version or outcome.version,
@@ -117,6 +121,27 @@ async def test_each_row_has_its_own_answer_with_the_card_that_gave_it(
     ]
     assert {answer.card.version for answer in answers} == {CARD.version}
     assert {answer.cam for answer in answers} == {None}
+    assert {answer.distance for answer in answers} == {None}
+
+
+@pytest.mark.parametrize("cam", [False, True])
+async def test_distances_are_asked_for_where_the_card_bounds_them(
+    client: PredictorClient, stub: Stub, home: Home, cam: bool
+) -> None:
+    gated = replace(CARD, gate=replace(GATE, feature_distance=0.3))
+    home.answer = lambda: httpx.Response(200, json=said(gated))
+    stub.outcomes = [gated]
+    rows = [ROW, ROW // 2]
+    with request():
+        answers = await client.infer(rows, await client.card(), cam=cam)
+    assert [output.name for output in stub.requests[0].outputs] == [
+        *("logits", "cam")[: 1 + cam],
+        "distance",
+    ]
+    assert [answer.distance for answer in answers] == [
+        pytest.approx(row.mean() / 512) for row in rows
+    ]
+    assert [answer.cam is not None for answer in answers] == [cam, cam]
 
 
 async def test_maps_come_row_by_row_where_they_are_asked_for(client: PredictorClient) -> None:
@@ -369,6 +394,8 @@ def test_rows_are_sent_as_one_tensor() -> None:
     sent = infer_request([ROW, ROW // 2], CARD)
     assert sent.raw_input_contents == [ROW.tobytes() + (ROW // 2).tobytes()]
     assert [output.name for output in sent.outputs] == ["logits"]
+    unbounded = infer_request([ROW], replace(CARD, gate=GATE))
+    assert [output.name for output in unbounded.outputs] == ["logits"]
 
 
 def test_messages_as_large_as_a_body_pass() -> None:

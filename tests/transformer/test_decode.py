@@ -60,7 +60,7 @@ def test_any_failure_inside_a_decoder_is_an_invalid_image(monkeypatch: pytest.Mo
 
 
 def test_no_known_format_is_answered_with_the_formats_that_are() -> None:
-    with pytest.raises(InvalidImage, match="PNG, JPEG, TIFF, BMP, GIF, WEBP"):
+    with pytest.raises(InvalidImage, match="PNG, JPEG, TIFF, BMP, GIF, WEBP, DICOM"):
         decode(b"%PDF-1.7", LIMITS)
 
 

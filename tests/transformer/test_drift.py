@@ -3,6 +3,7 @@ import logging
 import resource
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -11,9 +12,12 @@ import pytest
 from serving.settings import Drift
 from transformer import drift
 from transformer.drift import COLUMNS, DriftLog, DriftRow
+from transformer.gate import Evidence
+from transformer.prediction import ModelVersion, Prediction
 from transformer.statistics import Statistics
 
-HEADER = "timestamp,mean,std,min,max,p01,p50,p99,height,width,pred_index,pred_class,pred_conf\n"
+OLD_HEADER = "timestamp,mean,std,min,max,p01,p50,p99,height,width,pred_index,pred_class,pred_conf\n"
+HEADER = OLD_HEADER[:-1] + ",decision,reasons,distance\n"
 STATISTICS = Statistics(
     mean=70.25,
     std=60.5,
@@ -25,12 +29,24 @@ STATISTICS = Statistics(
     height=512,
     width=400,
     histogram=(0,) * 256,
+    colour_share=0.0,
+)
+PREDICTION = Prediction(
+    pred_index=3,
+    pred_class="normal",
+    confidence=0.875,
+    probabilities={},
+    decision="abstain",
+    reasons=["far_from_training", "normal_unvalidated"],
+    prediction_id="5f0c7c1e2d3b4a59",
+    model=ModelVersion("ctscan", "0f3a9c1d2b4e"),
 )
 NOON = datetime(2026, 3, 1, 13, 0, 0, 250_000, tzinfo=timezone(timedelta(hours=1)))
 
 
 def row(number: int = 3) -> DriftRow:
-    return DriftRow.of(STATISTICS, number, "normal", 0.875, NOON)
+    evidence = Evidence(STATISTICS, distance=0.25)
+    return DriftRow.of(evidence, replace(PREDICTION, pred_index=number), NOON)
 
 
 class Dropped:
@@ -96,8 +112,16 @@ def numbers(path: Path) -> list[int]:
 def test_a_row_is_the_statistics_and_the_prediction_in_utc(open_log: Open, path: Path) -> None:
     write(open_log(), 3)
     assert path.read_text() == HEADER + (
-        "2026-03-01T12:00:00.250+00:00,70.25,60.5,0.0,255.0,1.0,64.5,231.75,512,400,3,normal,0.875\n"
+        "2026-03-01T12:00:00.250+00:00,70.25,60.5,0.0,255.0,1.0,64.5,231.75,512,400,3,normal,0.875,"
+        "abstain,far_from_training;normal_unvalidated,0.25\n"
     )
+
+
+def test_what_was_not_measured_and_no_reasons_are_empty(open_log: Open, path: Path) -> None:
+    log = open_log()
+    log.append(DriftRow.of(Evidence(STATISTICS), replace(PREDICTION, reasons=[]), NOON))
+    log.close(timeout_s=10)
+    assert path.read_text().endswith(",abstain,,\n")
 
 
 def test_a_row_reaches_the_file_without_a_further_call(
@@ -170,7 +194,7 @@ def test_a_second_start_appends_under_the_same_header(open_log: Open, path: Path
 @pytest.mark.parametrize("torn", [1, 50, 20_000])
 def test_a_torn_last_line_is_cut_off(open_log: Open, path: Path, whole: int, torn: int) -> None:
     path.parent.mkdir()
-    line = "2026-03-01T12:00:00.250+00:00," + "1.0," * 7 + "512,400,9,normal,0.875\n"
+    line = "2026-03-01T12:00:00.250+00:00," + "1.0," * 7 + "512,400,9,normal,0.875,accept,,0.1\n"
     path.write_text(HEADER + line * whole + "9" * torn)
     write(open_log(), 1)
     assert numbers(path) == [9] * whole + [1]
@@ -194,11 +218,21 @@ def test_a_file_of_other_columns_is_kept_beside(open_log: Open, path: Path) -> N
     assert path.with_name("current.csv.1").read_text() == "timestamp,mean\n2024,1.0\n"
 
 
+def test_a_file_from_before_there_were_decisions_is_kept_beside(open_log: Open, path: Path) -> None:
+    path.parent.mkdir()
+    old = OLD_HEADER + "2026-03-01T12:00:00.250+00:00," + "1.0," * 7 + "512,400,9,normal,0.875\n"
+    path.write_text(old)
+    write(open_log(), 1)
+    assert path.read_text().startswith(HEADER)
+    assert numbers(path) == [1]
+    assert path.with_name("current.csv.1").read_text() == old
+
+
 @pytest.mark.parametrize("keep_files", [0, 1, 3])
 def test_the_log_rotates_by_size_and_keeps_so_many_files(
     open_log: Open, path: Path, keep_files: int
 ) -> None:
-    one_row = len(HEADER) + 120
+    one_row = len(HEADER) + 180
     for number in range(6):
         write(open_log(Drift(rotate_bytes=one_row, keep_files=keep_files)), number)
     rotated = [path.with_name(f"current.csv.{older}") for older in range(1, keep_files + 1)]

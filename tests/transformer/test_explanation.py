@@ -6,6 +6,7 @@ from pydantic import TypeAdapter
 
 from serving.card import CLASSES, Card, InputSpec
 from serving.errors import FieldError, InvalidField
+from tests.transformer.rooms import EVIDENCE
 from transformer.explanation import Explanation, explain_from, require_class
 from transformer.prediction import Prediction, predict_from
 
@@ -13,7 +14,9 @@ BIAS = np.array([0.5, -1.0, 0.25, 2.0])
 CAM = np.random.default_rng(0).normal(size=(4, 3, 5)).astype(np.float32)
 # What a network with average pooling and one linear layer says.
 LOGITS = (CAM.mean((1, 2)) + BIAS).astype(np.float32)
-PREDICTION = predict_from(LOGITS, Card("resnet18", InputSpec(64, 64), temperature=2.0), "id")
+PREDICTION = predict_from(
+    LOGITS, Card("resnet18", InputSpec(64, 64), temperature=2.0), EVIDENCE, "id"
+)
 
 
 @pytest.mark.parametrize("index", range(4))

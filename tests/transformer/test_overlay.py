@@ -8,6 +8,7 @@ from PIL import Image
 
 from serving.card import CLASSES, Card, InputSpec
 from serving.phantom import phantom
+from tests.transformer.rooms import EVIDENCE
 from transformer.decode import Slice
 from transformer.explanation import Explanation, explain_from
 from transformer.overlay import LEGEND, SIDE, overlay
@@ -15,7 +16,7 @@ from transformer.prediction import predict_from
 
 Pixels = npt.NDArray[np.int64]
 LOGITS = np.array([1.0, 0.0, -1.0, 0.5], np.float32)
-PREDICTION = predict_from(LOGITS, Card("resnet18", InputSpec(64, 64)), "id")
+PREDICTION = predict_from(LOGITS, Card("resnet18", InputSpec(64, 64)), EVIDENCE, "id")
 FLAT = 120
 
 

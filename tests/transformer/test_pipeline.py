@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import cast
 
@@ -9,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from prometheus_client import Counter
 
-from serving.card import CLASSES, Card, InputSpec
+from serving.card import CLASSES, Card, InputSpec, Window
 from serving.errors import (
     DeadlineExceeded,
     InvalidImage,
@@ -19,14 +20,17 @@ from serving.errors import (
     UnsuitableImage,
 )
 from serving.settings import Limits
-from tests.images import colours, grey, png, uniform_png
-from tests.transformer.rooms import metrics, request
+from tests.dicoms import CT
+from tests.images import WINDOW, colours, grey, png, uniform_png
+from tests.transformer.rooms import GATE, metrics, request
 from transformer.client import Answer, PredictorClient
+from transformer.decode import Slice, decode
 from transformer.drift import DriftLog, DriftRow
 from transformer.metrics import TransformerMetrics
 from transformer.pipeline import TRIES_OF_CARDS, Pipeline
 
 SMALL = Card("resnet18", InputSpec(64, 64))
+WINDOWED = Card("resnet18", InputSpec(64, 64, window=WINDOW))
 LARGE = Card("resnet18", InputSpec(72, 72))
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 Rows = Sequence[NDArray[np.uint8]]
@@ -56,7 +60,10 @@ class FakeClient:
             self.known = served
             raise StaleCard("other weights")
         maps = np.arange(16, dtype=np.float32).reshape(4, 2, 2) if cam else None
-        return [Answer(np.array([row.mean(), 0, 0, 0], np.float32), served, maps) for row in rows]
+        apart = None if served.gate is None else served.gate.feature_distance
+        return [
+            Answer(np.array([row.mean(), 0, 0, 0], np.float32), served, maps, apart) for row in rows
+        ]
 
 
 class FakeDrift:
@@ -132,6 +139,37 @@ async def test_each_prediction_is_a_drift_row(threads: ThreadPoolExecutor) -> No
     assert drift.rows[0].mean != drift.rows[1].mean
 
 
+async def test_each_prediction_is_judged_recorded_and_counted(
+    threads: ThreadPoolExecutor,
+) -> None:
+    drift, counted = FakeDrift(), metrics()
+    gated = replace(SMALL, gate=replace(GATE, feature_distance=0.3))
+    made = pipeline(FakeClient(gated), threads, drift, counted=counted)
+    with request():
+        said = await made.predict([FILES[0], png(colours()), FILES[0]])
+    assert [item.decision for item in said] == ["accept", "abstain", "accept"]
+    assert "colour" in said[1].reasons
+    assert [row.decision for row in drift.rows] == [item.decision for item in said]
+    assert [row.reasons for row in drift.rows] == [";".join(item.reasons) for item in said]
+    assert [row.distance for row in drift.rows] == [0.3] * 3
+    assert samples(counted.decisions) == {"accept": 2, "abstain": 1}
+    assert samples(counted.gate_reasons) == dict.fromkeys(said[1].reasons, 1)
+
+
+async def test_that_a_slice_was_dicom_reaches_the_gate(
+    threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def as_dicom(data: bytes, limits: Limits) -> Slice:
+        return replace(decode(data, limits), is_dicom=True)
+
+    monkeypatch.setattr("transformer.pipeline.decode", as_dicom)
+    with request():
+        (said,) = await pipeline(FakeClient(), threads).predict(FILES[:1])
+        (explained,) = await pipeline(FakeClient(), threads).explain(FILES[:1], [None])
+    assert said.reasons == ["source_unvalidated", "gate_unavailable"]
+    assert explained.reasons == said.reasons
+
+
 async def test_rows_are_prepared_anew_for_other_weights(threads: ThreadPoolExecutor) -> None:
     client = FakeClient(LARGE)
     with request():
@@ -197,6 +235,62 @@ async def test_an_absent_predictor_is_said_as_it_is(threads: ThreadPoolExecutor)
 
     with request(), pytest.raises(PredictorUnavailable, match="nobody there"):
         await pipeline(Absent(), threads).predict(FILES[:1])
+
+
+# DICOM
+
+
+async def test_a_dicom_slice_is_shown_in_the_window_of_the_card(
+    threads: ThreadPoolExecutor,
+) -> None:
+    client, drift = FakeClient(WINDOWED), FakeDrift()
+    client.known = WINDOWED
+    made = pipeline(client, threads, drift)
+    with request():
+        ct_slice = await made.decode(CT)
+        (said,) = await made.predict([CT])
+        assert (await made.draw(CT, None)).startswith(b"\x89PNG")
+    assert ct_slice.is_dicom
+    assert drift.rows[0].mean == np.asarray(ct_slice.image).mean()
+    assert said.model.version == WINDOWED.version
+
+
+async def test_weights_of_another_window_see_the_slice_in_theirs(
+    threads: ThreadPoolExecutor,
+) -> None:
+    other = Card("resnet18", InputSpec(64, 64, window=Window(40, 400)))
+    means = []
+    for card in (WINDOWED, other):
+        client, drift = FakeClient(card), FakeDrift()
+        client.known = WINDOWED
+        with request():
+            await pipeline(client, threads, drift).predict([CT])
+        means.append(drift.rows[0].mean)
+    assert means[0] != means[1]
+
+
+async def test_without_a_window_a_dicom_slice_is_refused_by_every_call(
+    threads: ThreadPoolExecutor,
+) -> None:
+    made = pipeline(FakeClient(), threads)
+    with request():
+        for call in (made.predict([CT]), made.draw(CT, None), made.decode(CT)):
+            with pytest.raises(UnsuitableImage, match="no CT window"):
+                await call
+
+
+async def test_an_image_alone_needs_no_predictor_to_be_decoded(
+    threads: ThreadPoolExecutor,
+) -> None:
+    class Absent(FakeClient):
+        async def card(self) -> Card:
+            raise PredictorUnavailable("nobody there")
+
+    made = pipeline(Absent(), threads)
+    with request():
+        assert not (await made.decode(FILES[0])).is_dicom
+        with pytest.raises(PredictorUnavailable):
+            await made.decode(CT)
 
 
 # Explanations

@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Annotated
 
 import numpy as np
@@ -7,6 +7,7 @@ import pytest
 from pydantic import Field, TypeAdapter
 
 from serving.card import CLASSES, Card, InputSpec
+from tests.transformer.rooms import EVIDENCE, GATE
 from transformer import prediction
 from transformer.prediction import Prediction, Tensor, output_array, output_specs, predict_from
 
@@ -19,7 +20,7 @@ def card(temperature: float = 1.0) -> Card:
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
 def test_probabilities_are_the_softmax_at_the_cards_temperature(temperature: float) -> None:
-    said = predict_from(LOGITS, card(temperature), "id")
+    said = predict_from(LOGITS, card(temperature), EVIDENCE, "id")
     powers = np.exp(LOGITS.astype(np.float64) / temperature)
     assert list(said.probabilities) == list(CLASSES)
     assert list(said.probabilities.values()) == pytest.approx((powers / powers.sum()).tolist())
@@ -27,7 +28,7 @@ def test_probabilities_are_the_softmax_at_the_cards_temperature(temperature: flo
 
 
 def test_the_class_is_the_likeliest_and_its_probability_the_confidence() -> None:
-    said = predict_from(LOGITS, card(), "id")
+    said = predict_from(LOGITS, card(), EVIDENCE, "id")
     assert (said.pred_index, said.pred_class) == (2, CLASSES[2])
     assert said.confidence == said.probabilities[CLASSES[2]]
     assert said.prediction_id == "id"
@@ -35,8 +36,28 @@ def test_the_class_is_the_likeliest_and_its_probability_the_confidence() -> None
 
 
 def test_huge_logits_do_not_overflow() -> None:
-    said = predict_from(np.array([1e30, 0, 0, 0], np.float32), card(0.01), "id")
+    said = predict_from(np.array([1e30, 0, 0, 0], np.float32), card(0.01), EVIDENCE, "id")
     assert said.confidence == 1.0
+
+
+def test_the_gate_of_the_card_judges_the_calibrated_probabilities() -> None:
+    sure = replace(card(), gate=GATE)
+    said = predict_from(LOGITS, sure, EVIDENCE, "id")
+    assert (said.decision, said.reasons) == ("accept", [])
+    # The same logits, at a temperature that leaves little between the two best.
+    said = predict_from(LOGITS, replace(sure, temperature=9.0), EVIDENCE, "id")
+    assert (said.decision, said.reasons) == ("review", ["low_margin"])
+
+
+def test_reasons_are_one_element_of_a_v2_output_joined_by_commas() -> None:
+    dicom = replace(EVIDENCE, is_dicom=True)
+    said = [predict_from(LOGITS, replace(card(), gate=GATE), it, "id") for it in (EVIDENCE, dicom)]
+    both = predict_from(-LOGITS, card(), dicom, "id")
+    array = output_array([*said, both], output_specs()["reasons"])
+    assert array.tolist() == [
+        *(b"", b"source_unvalidated"),
+        b"normal_unvalidated,source_unvalidated,gate_unavailable",
+    ]
 
 
 def test_outputs_are_the_marked_fields_in_their_order() -> None:
@@ -52,7 +73,9 @@ def test_outputs_are_the_marked_fields_in_their_order() -> None:
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_an_output_array_has_the_shape_that_its_spec_says(count: int) -> None:
-    said: Sequence[Prediction] = [predict_from(LOGITS, card(), f"id{i}") for i in range(count)]
+    said: Sequence[Prediction] = [
+        predict_from(LOGITS, card(), EVIDENCE, f"id{i}") for i in range(count)
+    ]
     for spec in output_specs().values():
         array = output_array(said, spec)
         assert array.shape == (count, *spec.shape[1:])
@@ -68,16 +91,24 @@ def test_a_new_field_is_a_v2_output_and_documented_by_itself(
     class Wider(Prediction):
         margin: Annotated[float, Tensor("FP32"), Field(description="To the next class.")]
 
-    plain = predict_from(LOGITS, card(), "id")
+    plain = predict_from(LOGITS, card(), EVIDENCE, "id")
     monkeypatch.setattr(prediction, "Prediction", Wider)
     specs = output_specs()
     assert list(specs)[-1] == "margin"
     assert specs["margin"].metadata() == {"name": "margin", "datatype": "FP32", "shape": [-1]}
-    # What a gate would compute is one more argument in `predict_from`.
     said = Wider(**{item.name: getattr(plain, item.name) for item in fields(plain)}, margin=0.25)
     assert output_array([said], specs["margin"]).tolist() == [0.25]
     schema = TypeAdapter(Wider).json_schema()
     assert schema["properties"]["margin"]["description"] == "To the next class."
+
+
+def test_a_list_is_one_cell_of_the_commands_csv() -> None:
+    from ctscan.predict import as_csv
+
+    rows = as_csv(
+        [{"file": "a", "reasons": ["low_margin", "colour"]}, {"file": "b", "reasons": []}]
+    )
+    assert rows.splitlines()[1:] == ["a,low_margin;colour,", "b,,"]
 
 
 def test_a_new_field_is_a_column_of_the_commands_csv() -> None:

@@ -19,7 +19,7 @@ from serving.kserve.lifecycle import Lifecycle
 from serving.kserve.statuses import SDK_ERRORS, translate
 from serving.settings import Limits, Process, Settings, Shutdown
 from tests.images import BAD_IMAGES, grey, png
-from tests.transformer.rooms import metrics
+from tests.transformer.rooms import EVIDENCE, metrics
 from transformer.client import PredictorClient, Status
 from transformer.decode import Slice, decode
 from transformer.explanation import Explanation, explain_from
@@ -41,7 +41,9 @@ class FakePipeline:
             raise ZeroDivisionError("secret")
         if images[0] == b"bad":
             raise InvalidImage("no image")
-        return [predict_from(np.array([9, 0, 0, 0], np.float32), CARD, "id") for _ in images]
+        return [
+            predict_from(np.array([9, 0, 0, 0], np.float32), CARD, EVIDENCE, "id") for _ in images
+        ]
 
     async def decode(self, data: bytes) -> Slice:
         return decode(data, Limits())
@@ -273,7 +275,7 @@ async def test_files_of_a_batch_are_predicted_at_the_same_time(
 
     async def predict(_: FakePipeline, images: Sequence[bytes]) -> list[Prediction]:
         async with asyncio.timeout(10), together:
-            return [predict_from(np.zeros(4, np.float32), CARD, "id")]
+            return [predict_from(np.zeros(4, np.float32), CARD, EVIDENCE, "id")]
 
     monkeypatch.setattr(FakePipeline, "predict", predict)
     answer = await rest.post("/predict/batch", files=[("files", io.BytesIO(IMAGE))] * 3)

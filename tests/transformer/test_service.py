@@ -11,6 +11,7 @@ from serving.card import CLASSES, Card, InputSpec
 from serving.errors import InvalidField, InvalidRequest, InvalidTensor, TooLarge, UnknownModel
 from serving.settings import Limits
 from serving.tensors import join_bytes
+from tests.transformer.rooms import EVIDENCE
 from transformer.explanation import Explanation, explain_from
 from transformer.pipeline import Pipeline
 from transformer.prediction import Prediction, output_specs, predict_from
@@ -24,7 +25,7 @@ class FakePipeline:
 
     async def predict(self, images: Sequence[bytes], place: str = "") -> list[Prediction]:
         eye = np.eye(4, dtype=np.float32) * 9
-        return [predict_from(eye[data[0]], CARD, f"id-{data[0]}") for data in images]
+        return [predict_from(eye[data[0]], CARD, EVIDENCE, f"id-{data[0]}") for data in images]
 
     async def explain(
         self, images: Sequence[bytes], classes: Sequence[str | None], place: str

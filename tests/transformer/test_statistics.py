@@ -6,7 +6,7 @@ from PIL import Image
 from serving.errors import UnsuitableImage
 from serving.settings import Limits
 from transformer.decode import Slice
-from transformer.statistics import require_contrast, summarise
+from transformer.statistics import COLOURED, require_contrast, summarise
 
 
 def slice_of(pixels: npt.NDArray[np.uint8]) -> Slice:
@@ -43,6 +43,19 @@ def test_a_coloured_slice_is_summarised_as_pillow_greys_it() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (70, 81, 3)).astype(np.uint8)
     grey = np.asarray(Image.fromarray(pixels).convert("L"))
     assert summarise(slice_of(pixels)).mean == pytest.approx(grey.mean(), abs=1e-9)
+
+
+@pytest.mark.parametrize("coloured", [0, 3, 32, 64])
+def test_the_colour_share_is_that_of_the_coloured_rows(coloured: int) -> None:
+    pixels = np.full((128, 128, 3), 90, np.uint8)
+    pixels[: 2 * coloured, :, 2] += COLOURED + 1
+    assert summarise(slice_of(pixels)).colour_share == coloured / 64
+
+
+def test_channels_that_hardly_differ_are_grey() -> None:
+    pixels = np.random.default_rng(0).integers(0, 240, (70, 90, 1)).astype(np.uint8)
+    tinted = pixels + np.array([0, COLOURED, COLOURED // 2], np.uint8)
+    assert summarise(slice_of(tinted)).colour_share == 0
 
 
 def test_large_images_do_not_overflow() -> None:

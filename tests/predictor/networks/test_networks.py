@@ -36,6 +36,15 @@ def out(network: nn.Module, rows: Tensor) -> dict[str, Tensor]:
     return found
 
 
+def test_features_are_what_the_last_linear_layer_is_given(
+    network: nn.Module, out: dict[str, Tensor]
+) -> None:
+    last = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
+    assert out["features"].shape == (2, last.in_features)
+    with torch.inference_mode():
+        torch.testing.assert_close(last(out["features"]), out["logits"])
+
+
 def test_logits_have_one_value_a_row_and_class(out: dict[str, Tensor]) -> None:
     assert out["logits"].shape == (2, 4)
     assert out["logits"].dtype == torch.float32
