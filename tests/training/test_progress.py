@@ -8,7 +8,9 @@ from training.progress import StepBar
 
 def test_the_bar_tells_epoch_and_smoothed_loss() -> None:
     out = io.StringIO()
-    with StepBar("fold 2", epochs=3, steps=6, console=Console(file=out, force_terminal=True)) as bar:
+    with StepBar(
+        "fold 2", epochs=3, steps=6, console=Console(file=out, force_terminal=True)
+    ) as bar:
         bar(1, 2.0)
         bar(1, 1.0)
         assert bar.loss == pytest.approx(1.95)
