@@ -5,27 +5,27 @@ from typing import Any
 import pytest
 
 from serving.settings import Transformer
-from tests.manifests.programs import Rendered, base_with
 from tests.manifests.promql import selectors
+from tests.manifests.render import Objects, base_with, every, one
 
 
 @pytest.fixture(scope="module")
-def rendered(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Objects:
     return base_with(tmp_path_factory.mktemp("keda"), "autoscaling-keda")
 
 
 @pytest.fixture(scope="module")
-def spec(rendered: Rendered) -> dict[str, Any]:
-    return dict(rendered.get("ScaledObject", "ctscan-predictor-queue")["spec"])
+def spec(rendered: Objects) -> dict[str, Any]:
+    return dict(one(rendered, "ScaledObject", "ctscan-predictor-queue")["spec"])
 
 
-def test_each_deployment_has_one_autoscaler(rendered: Rendered, spec: dict[str, Any]) -> None:
-    (scaler,) = rendered.all("HorizontalPodAutoscaler")
+def test_each_deployment_has_one_autoscaler(rendered: Objects, spec: dict[str, Any]) -> None:
+    (scaler,) = every(rendered, "HorizontalPodAutoscaler")
     assert scaler["spec"]["scaleTargetRef"]["name"] == "ctscan-transformer"
     assert spec["scaleTargetRef"]["name"] == "ctscan-predictor"
     # Nor is it named like its Deployment, which KServe would take for its own.
     assert "name" not in spec["advanced"]["horizontalPodAutoscalerConfig"]
-    service = rendered.get("InferenceService", "ctscan")
+    service = one(rendered, "InferenceService", "ctscan")
     assert service["metadata"]["annotations"]["serving.kserve.io/autoscalerClass"] == "external"
 
 

@@ -8,16 +8,18 @@ import pytest
 
 from docs import dashboard
 from tests.manifests.expressions import MONITORING, panels
-from tests.manifests.programs import Rendered, base_with
+from tests.manifests.render import Objects, base_with, container, one, spec_of
+
+Place = dict[str, int]
 
 
 @pytest.fixture(scope="module")
-def rendered(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Objects:
     return base_with(tmp_path_factory.mktemp("monitoring"), "monitoring")
 
 
-def test_both_services_are_scraped_pod_by_pod(rendered: Rendered) -> None:
-    monitor = rendered.get("PodMonitor", "ctscan")
+def test_both_services_are_scraped_pod_by_pod(rendered: Objects) -> None:
+    monitor = one(rendered, "PodMonitor", "ctscan")
     assert monitor["metadata"]["namespace"] == "ctscan"
     # KServe gives every pod this label, and `component`, which the rules tell the services by.
     assert monitor["spec"]["selector"] == {
@@ -27,16 +29,16 @@ def test_both_services_are_scraped_pod_by_pod(rendered: Rendered) -> None:
     (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
     assert endpoint["path"] == "/metrics"
     for component in ("predictor", "transformer"):
-        ports = rendered.container(component)["ports"]
+        ports = container(spec_of(rendered, component))["ports"]
         assert endpoint["port"] in [port["name"] for port in ports]
 
 
-def test_rules_are_in_the_same_namespace(rendered: Rendered) -> None:
-    assert rendered.get("PrometheusRule", "ctscan")["metadata"]["namespace"] == "ctscan"
+def test_rules_are_in_the_same_namespace(rendered: Objects) -> None:
+    assert one(rendered, "PrometheusRule", "ctscan")["metadata"]["namespace"] == "ctscan"
 
 
-def test_grafana_finds_the_dashboard_under_a_name_that_stays(rendered: Rendered) -> None:
-    config = rendered.get("ConfigMap", "ctscan-dashboard")
+def test_grafana_finds_the_dashboard_under_a_name_that_stays(rendered: Objects) -> None:
+    config = one(rendered, "ConfigMap", "ctscan-dashboard")
     assert config["metadata"]["labels"]["grafana_dashboard"] == "1"
     (name,) = config["data"]
     assert name.endswith(".json")
@@ -50,11 +52,18 @@ def test_the_dashboard_is_as_make_docs_writes_it() -> None:
 
 def test_panels_do_not_cover_each_other() -> None:
     places = [panel["gridPos"] for panel in dashboard.dashboard()["panels"]]
-    for one, two in combinations(places, 2):
-        beside = one["x"] + one["w"] <= two["x"] or two["x"] + two["w"] <= one["x"]
-        above = one["y"] + one["h"] <= two["y"] or two["y"] + two["h"] <= one["y"]
-        assert beside or above, (one, two)
+    for first, second in combinations(places, 2):
+        beside = apart(first, second, "x", "w")
+        above = apart(first, second, "y", "h")
+        assert beside or above, (first, second)
     assert all(place["x"] + place["w"] <= 24 for place in places)
+
+
+def apart(first: Place, second: Place, start: str, size: str) -> bool:
+    """Whether one of two places ends before the other begins."""
+    return (
+        first[start] + first[size] <= second[start] or second[start] + second[size] <= first[start]
+    )
 
 
 def test_every_panel_has_a_title_of_its_own_and_says_what_it_shows() -> None:

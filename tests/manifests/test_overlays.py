@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from serving.settings import Limits
-from tests.manifests.render import MANIFESTS, ROOT, Object, one, rendered, require_kubectl
+from tests.manifests.render import MANIFESTS, ROOT, Object, base_with, container, one, rendered
 
 OVERLAYS = sorted(path for path in (MANIFESTS / "overlays").iterdir() if path.is_dir())
 COMPONENTS = ("predictor", "transformer")
@@ -23,7 +23,6 @@ CONFINED = {
 @pytest.fixture(params=OVERLAYS, ids=lambda path: path.name)
 def overlay(request: pytest.FixtureRequest) -> tuple[Object, ...]:
     """Every object of one overlay."""
-    require_kubectl()
     return rendered(request.param)
 
 
@@ -37,12 +36,6 @@ def service(overlay: tuple[Object, ...]) -> Object:
 def component(request: pytest.FixtureRequest, service: Object) -> Object:
     """One component of the InferenceService."""
     return {"name": request.param, **service["spec"][request.param]}
-
-
-def container(component: Object) -> Object:
-    (only,) = component["containers"]
-    found: Object = only
-    return found
 
 
 def environment(component: Object) -> dict[str, str]:
@@ -231,17 +224,8 @@ def test_a_kustomization_is_short(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 30
 
 
-def test_a_component_that_no_overlay_uses_renders_too(tmp_path: Path) -> None:
-    require_kubectl()
-    # Relative paths are all that kustomize takes.
-    folder = MANIFESTS / "components" / "feedback-pvc"
-    base = MANIFESTS / "base"
-    here = tmp_path / "overlay"
-    here.mkdir()
-    relative = [Path(path).relative_to("/") for path in (base, folder)]
-    up = Path(*[".."] * (len(here.parts) - 1))
-    text = {"resources": [str(up / relative[0])], "components": [str(up / relative[1])]}
-    (here / "kustomization.yaml").write_text(yaml.safe_dump(text))
-    transformer = one(rendered(here), "InferenceService", "ctscan")["spec"]["transformer"]
+def test_feedback_on_a_volume_is_one_component(tmp_path: Path) -> None:
+    service = one(base_with(tmp_path, "feedback-pvc"), "InferenceService", "ctscan")
+    transformer = service["spec"]["transformer"]
     assert transformer["volumes"][0]["persistentVolumeClaim"] == {"claimName": "ctscan-feedback"}
     assert environment(transformer)["FEEDBACK_DURABLE"] == "1"
