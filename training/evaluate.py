@@ -8,28 +8,34 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 from rich.progress import track
-from torch import nn
+from torch import Tensor, nn
 
-from predictor.checkpoint import CheckpointError, find_card, load_network
-from serving.card import Card, CardError, read_card, write_card
+from predictor.checkpoint import CheckpointError, find_card, load_weights
+from serving.card import Card, CardError, Gate, read_card, write_card
 from serving.settings import Process, Settings
 from training.blanking import BLANKINGS
 from training.cue_swaps import choose_donors
 from training.evaluation import Evaluation, EvaluationError
 from training.evaluation_figures import write_figures
 from training.evaluation_page import report, with_interval
+from training.features import spread_of
+from training.gating import accepts
+from training.intruder_rates import intruder_rates
 from training.model_card import Extras, model_card
 from training.outcomes import Outcomes, OutcomesError, joined
 from training.pictures import Picture, read_folds, read_pictures
 from training.renderings import RENDERINGS, SHIFTS
 from training.samples import LayoutError, find_files
-from training.scoring import outcomes_of
+from training.scoring import Judge, outcomes_of
+from transformer.gate import input_objections
 
 FOLDS_TABLE = "folds.csv"
 OUTCOMES, REPORT, FIGURES = "outcomes.npz", "report.md", "figures.yaml"
@@ -77,11 +83,12 @@ def evaluate(given: argparse.Namespace) -> None:
     if given.outcomes:
         name, outcomes = str(given.outcomes), Outcomes.load(given.outcomes)
     elif given.folds:
-        name, outcomes = f"{given.data.resolve().name}, out of fold", of_folds(given)
+        name, outcomes = f"{given.data.resolve().name}, out of fold", of_folds(given, card)
     else:
         name, outcomes = given.data.resolve().name, of_weights(given, card)
     outcomes.save(given.out / OUTCOMES)
-    evaluation = Evaluation(outcomes, card.temperature)
+    gate = None if card.gate is None else partial(accepts, card.gate)
+    evaluation = Evaluation(outcomes, card.temperature, gate)
     write_figures(evaluation, given.out)
     (given.out / REPORT).write_text(report(name, evaluation), encoding="utf-8")
     figures = yaml.safe_dump(evaluation.figures(), sort_keys=False)
@@ -89,21 +96,27 @@ def evaluate(given: argparse.Namespace) -> None:
     if given.page:
         folder = given.page.with_suffix("")
         write_figures(evaluation, folder)
+        card = noted(given.model, evaluation)
         text = model_card(card, evaluation, Extras(seeds), f"{folder.name}/")
         given.page.write_text(text, encoding="utf-8")
-        note_in_card(given.model.with_suffix(".yaml"), evaluation)
     print(f"wrote {given.page or given.out / REPORT}")
     print(f"cancers called by their class: {with_interval(evaluation.score.cancers)}")
 
 
-def note_in_card(path: Path, evaluation: Evaluation) -> None:
-    """Put the figures into the card's notes, which change neither its version nor any answer.
+def noted(weights: Path, evaluation: Evaluation) -> Card:
+    """The card with the figures in its notes, which change neither its version nor any answer.
 
     Raises:
         CardError: there is no card beside the weights.
     """
+    path = weights.with_suffix(".yaml")
     card = read_card(path)
-    write_card(replace(card, about={**card.about, "figures": evaluation.figures()}), path)
+    found = {"figures": evaluation.figures()}
+    if card.gate is not None:
+        found["intruders"] = intruder_rates(*load_weights(card, weights), card)
+    card = replace(card, about={**card.about, **found})
+    write_card(card, path)
+    return card
 
 
 def of_weights(given: argparse.Namespace, card: Card) -> Outcomes:
@@ -116,33 +129,51 @@ def of_weights(given: argparse.Namespace, card: Card) -> Outcomes:
         print(f"{found.conflicts} pictures are left out: they lie under several classes")
     if not found.pictures:
         raise LayoutError(f"{given.data} holds no picture that could be scored")
-    network = load_network(card, given.model)
-    return scored(network, card, found.pictures, choose_donors(found.pictures), "scoring")
+    network, bank = load_weights(card, given.model)
+    donors = choose_donors(found.pictures)
+    return scored(network, card, card.gate, bank, found.pictures, donors, "scoring")
 
 
-def of_folds(given: argparse.Namespace) -> Outcomes:
-    """Every picture by the network of the fold that it lies in, which was not trained on it."""
+def of_folds(given: argparse.Namespace, shipped: Card) -> Outcomes:
+    """Every picture by the network of the fold that it lies in, which was not trained on it.
+
+    What the image alone says is judged by the shipped gate. Distances are put on the scale of the
+    shipped weights, so that its bound fits them: each network's own slices lie as close as they do.
+    """
+    scale = spread_at(given.model, shipped)
     pictures = read_folds(given.folds / FOLDS_TABLE, given.data)
     donors = choose_donors(pictures)
     parts = []
     for fold in sorted({picture.fold for picture in pictures}):
         weights = given.folds / f"fold-{fold}.pt"
         card = find_card(Settings(process=Process(model_path=weights)))
-        network = load_network(card, weights)
+        network, bank = load_weights(card, weights)
         own = [picture for picture in pictures if picture.fold == fold]
-        parts.append(scored(network, card, own, donors, f"fold {fold}"))
+        part = scored(network, card, shipped.gate, bank, own, donors, f"fold {fold}")
+        if bank is not None and scale is not None:
+            part = part.at_distance(part.distance * np.float32(scale / spread_of(bank)))
+        parts.append(part)
     return joined(parts)
+
+
+def spread_at(weights: Path, card: Card) -> float | None:
+    """How close the training slices of these weights lie to each other; None: it is not known."""
+    _, bank = load_weights(card, weights)
+    return None if bank is None else spread_of(bank)
 
 
 def scored(
     network: nn.Module,
     card: Card,
+    gate: Gate | None,
+    bank: Tensor | None,
     pictures: Sequence[Picture],
     donors: Mapping[str, Path],
     words: str,
 ) -> Outcomes:
     """All variants of the pictures, with a progress bar."""
-    return outcomes_of(network, card, track(pictures, words), EVERYTHING, donors)
+    judge: Judge = (lambda _: ()) if gate is None else partial(input_objections, gate)
+    return outcomes_of(network, card, track(pictures, words), EVERYTHING, donors, judge, bank)
 
 
 def read_seeds(paths: Sequence[Path]) -> dict[str, Any]:

@@ -2,10 +2,9 @@
 
 import asyncio
 import copy
-import json
 import time
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import grpc
@@ -13,7 +12,6 @@ import httpx
 import numpy as np
 import orjson
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
-from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 from numpy.typing import NDArray
 
 from serving import errors
@@ -23,10 +21,11 @@ from serving.doors import CARD_TRAILER, ERROR_TRAILER
 from serving.errors import ServiceError
 from serving.request import current_request
 from serving.settings import MODEL_NAME, Settings
+from transformer.channel import PredictorChannel
 from transformer.metrics import TransformerMetrics
 
 STATUS_SECONDS = 2.0
-WATCH_SECONDS = 5.0
+WATCH_SECONDS = 2.0
 
 # What the predictor may say to our own client in its own words. Anything else it refuses is a
 # defect of this service: the client did not write that tensor.
@@ -80,13 +79,9 @@ class PredictorClient:
 
     def __init__(self, settings: Settings, metrics: TransformerMetrics) -> None:
         process = settings.process
-        self._target = process.predictor_grpc_address
         self._calls_per_predictor = settings.transformer.calls_per_predictor
         self._metrics = metrics
-        self._channel = grpc.aio.insecure_channel(
-            self._target, options=channel_options(settings.limits.body_bytes)
-        )
-        self._stub = GRPCInferenceServiceStub(self._channel)
+        self._channel = PredictorChannel(process.predictor_grpc_address, settings.limits.body_bytes)
         self._http = http_client(process.predictor_http_address)
         self._cards: dict[str, Card] = {}
         self._newest: Card | None = None
@@ -134,19 +129,25 @@ class PredictorClient:
         )
 
     async def status(self) -> Status:
-        """The predictor's own account, at most two seconds old."""
+        """The predictor's own account, at most two seconds old; `ready` also if rows reach it."""
         async with self._asking:
             if time.monotonic() >= self._status_until:
                 self._status = await self._ask()
-                self._metrics.predictor_ready.set(self._status.ready)
                 self._status_until = time.monotonic() + STATUS_SECONDS
-        return self._status
+        # It is asked over HTTP; gRPC may find the first predictor later, or lose the last earlier.
+        ready = self._status.ready and await self._channel.connected()
+        self._metrics.predictor_ready.set(ready)
+        return replace(self._status, ready=ready)
 
     async def watch_predictors(self) -> None:
         """Keep as many calls under way as there are predictors, and their gauge true, for ever."""
+        known = 0
         while True:
-            addresses = await count_addresses(self._target)
+            addresses = await self._channel.count_addresses()
             self._batcher.in_flight = self._calls_per_predictor * max(1, addresses)
+            if addresses and not known and not await self._channel.connected():
+                self._channel.renew()
+            known = addresses
             await self.status()
             await asyncio.sleep(WATCH_SECONDS)
 
@@ -174,7 +175,7 @@ class PredictorClient:
     async def _rpc(self, request: Any, deadline: float) -> Any:
         remaining = deadline - asyncio.get_running_loop().time()
         try:
-            return await self._stub.ModelInfer(request, timeout=max(remaining, 0.001))
+            return await self._channel.stub.ModelInfer(request, timeout=max(remaining, 0.001))
         except grpc.aio.AioRpcError as error:
             raise self._translated(error) from None
 
@@ -240,40 +241,9 @@ def infer_request(rows: Sequence[NDArray[np.uint8]], card: Card, *, cam: bool = 
     )
 
 
-def channel_options(body_bytes: int) -> list[tuple[str, str | int]]:
-    """A channel that spreads calls over all predictors and finds new and returning ones fast."""
-    balancing: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
-    return [
-        ("grpc.service_config", json.dumps(balancing)),
-        ("grpc.max_send_message_length", body_bytes),
-        ("grpc.max_receive_message_length", body_bytes),
-        ("grpc.dns_min_time_between_resolutions_ms", 1000),
-        ("grpc.initial_reconnect_backoff_ms", 100),
-        # Despite its name the time that a peer has to greet: a throttled one needs more than 100.
-        ("grpc.min_reconnect_backoff_ms", 2000),
-        ("grpc.max_reconnect_backoff_ms", 2000),
-        ("grpc.enable_http_proxy", 0),
-        ("grpc.keepalive_time_ms", 30_000),
-        ("grpc.keepalive_timeout_ms", 5_000),
-    ]
-
-
 def http_client(address: str) -> httpx.AsyncClient:
     """A client for `host:port` or `unix:/path`."""
     if address.startswith("unix:"):
         transport = httpx.AsyncHTTPTransport(uds=address.removeprefix("unix:"))
         return httpx.AsyncClient(transport=transport, base_url="http://predictor", timeout=2.0)
     return httpx.AsyncClient(base_url=f"http://{address}", timeout=2.0, trust_env=False)
-
-
-async def count_addresses(target: str) -> int:
-    """How many addresses a gRPC target names now; 0 if its name does not resolve."""
-    scheme, _, addresses = target.partition(":")
-    if scheme in ("unix", "ipv4", "ipv6"):
-        return len(addresses.split(","))
-    host, _, port = target.removeprefix("dns:///").rpartition(":")
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, int(port), type=1, family=0)
-    except OSError:
-        return 0
-    return len({entry[4][0] for entry in found})

@@ -181,7 +181,11 @@ def test_v2_binary(rest: httpx.Client, png: bytes, expected: Any) -> None:
     )
     length = int(answer.headers["inference-header-content-length"])
     (output,) = json.loads(answer.content[:length])["outputs"]
-    assert (output["name"], output["datatype"], output["shape"]) == ("probabilities", "FP32", [1, 4])
+    assert (output["name"], output["datatype"], output["shape"]) == (
+        "probabilities",
+        "FP32",
+        [1, 4],
+    )
     assert_same(np.frombuffer(answer.content[length:], np.float32), expected)
 
 

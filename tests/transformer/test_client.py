@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
@@ -18,7 +17,7 @@ from serving import errors
 from serving.card import Card, InputSpec
 from serving.settings import Settings
 from tests.transformer.rooms import GATE, metrics, request
-from transformer.client import PredictorClient, channel_options, count_addresses, infer_request
+from transformer.client import WATCH_SECONDS, PredictorClient, infer_request
 
 CARD = Card("resnet18", InputSpec(8, 8))
 OTHER = replace(CARD, temperature=2.0)
@@ -66,6 +65,27 @@ class Stub:
         )
 
 
+class Channel:
+    """The way there: a stub at its end, and how many addresses its name has, look after look."""
+
+    def __init__(self, stub: Stub) -> None:
+        self.stub = stub
+        self.leads_somewhere = True
+        self.addresses = [1]
+        self.renewed = 0
+
+    async def connected(self) -> bool:
+        return self.leads_somewhere
+
+    async def count_addresses(self) -> int:
+        return self.addresses.pop(0) if len(self.addresses) > 1 else self.addresses[0]
+
+    def renew(self) -> None:
+        self.renewed += 1
+
+    async def close(self) -> None: ...
+
+
 class Home:
     """The predictor's HTTP door."""
 
@@ -101,11 +121,17 @@ def stub() -> Stub:
 
 
 @pytest.fixture
-async def client(home: Home, stub: Stub) -> AsyncIterator[PredictorClient]:
+def channel(stub: Stub) -> Channel:
+    return Channel(stub)
+
+
+@pytest.fixture
+async def client(home: Home, channel: Channel) -> AsyncIterator[PredictorClient]:
     made = PredictorClient(Settings(), metrics())
     await made._http.aclose()
     made._http = httpx.AsyncClient(transport=httpx.MockTransport(home), base_url="http://p")
-    made._stub = stub
+    await made._channel.close()
+    made._channel = channel  # type: ignore[assignment]
     yield made
     await made.close()
 
@@ -353,41 +379,56 @@ async def test_a_predictor_without_weights_is_told_from_an_absent_one(
         await client.card()
 
 
+def watched(client: PredictorClient, channel: Channel, *addresses: int) -> asyncio.Task[None]:
+    """A watch over a channel whose name leads to so many addresses, look after look."""
+    channel.addresses = list(addresses)
+    return asyncio.create_task(client.watch_predictors())
+
+
+@pytest.mark.looptime
+async def test_there_are_as_many_calls_under_way_as_predictors_ask_for(
+    client: PredictorClient, channel: Channel
+) -> None:
+    watching = watched(client, channel, 3, 0)
+    await asyncio.sleep(0.5 * WATCH_SECONDS)
+    assert client._batcher.in_flight == 3 * Settings().transformer.calls_per_predictor
+    await asyncio.sleep(WATCH_SECONDS)
+    assert client._batcher.in_flight == Settings().transformer.calls_per_predictor
+    watching.cancel()
+
+
+@pytest.mark.looptime
 @pytest.mark.parametrize(
-    ("target", "count"),
+    ("addresses", "connected", "renewed"),
     [
-        ("unix:/tmp/grpc.sock", 1),
-        ("predictor:8081", 3),
-        ("dns:///predictor:8081", 3),
-        ("ipv4:10.0.0.1:1,10.0.0.2:1", 2),
-        ("nobody:8081", 0),
+        ([0, 0, 2, 2], False, 1),
+        ([0, 2, 0, 2], False, 2),
+        ([0, 2, 2, 2], True, 0),
+        ([2, 2, 2, 2], True, 0),
+        ([0, 0, 0, 0], False, 0),
     ],
 )
-async def test_addresses_of_a_target_are_counted(
-    monkeypatch: pytest.MonkeyPatch, target: str, count: int
+async def test_the_first_address_after_none_is_looked_at_at_once(
+    client: PredictorClient,
+    channel: Channel,
+    addresses: list[int],
+    connected: bool,
+    renewed: int,
 ) -> None:
-    async def resolve(host: str, port: int, **_: Any) -> list[Any]:
-        if host != "predictor":
-            raise socket.gaierror
-        # One address can be listed twice.
-        return [(0, 0, 0, "", (f"10.0.0.{last}", port)) for last in (1, 2, 3, 3)]
-
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
-    assert await count_addresses(target) == count
-
-
-async def test_there_are_as_many_calls_under_way_as_predictors_ask_for(
-    client: PredictorClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def three(_: str) -> int:
-        return 3
-
-    monkeypatch.setattr("transformer.client.count_addresses", three)
-    watching = asyncio.create_task(client.watch_predictors())
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    assert client._batcher.in_flight == 3 * Settings().transformer.calls_per_predictor
+    channel.leads_somewhere = connected
+    watching = watched(client, channel, *addresses)
+    await asyncio.sleep(3.5 * WATCH_SECONDS)
     watching.cancel()
+    assert channel.renewed == renewed
+
+
+async def test_ready_means_that_rows_reach_a_predictor_too(
+    client: PredictorClient, channel: Channel
+) -> None:
+    assert (await client.status()).ready is True
+    channel.leads_somewhere = False
+    status = await client.status()
+    assert (status.ready, status.model_loaded) == (False, True)
 
 
 async def test_the_gauge_says_whether_a_predictor_would_answer(
@@ -412,8 +453,3 @@ def test_rows_are_sent_as_one_tensor() -> None:
     assert [output.name for output in sent.outputs] == ["logits"]
     unbounded = infer_request([ROW], replace(CARD, gate=GATE))
     assert [output.name for output in unbounded.outputs] == ["logits"]
-
-
-def test_messages_as_large_as_a_body_pass() -> None:
-    options = dict(channel_options(1234))
-    assert int(options["grpc.max_send_message_length"]) >= 1234

@@ -1,0 +1,1 @@
+"""`ctscan doctor`: from the kube context to a prediction through the ingress, step by step."""

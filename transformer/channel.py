@@ -1,0 +1,97 @@
+"""The gRPC channel to the predictors: spread over all of them, and quick to find new ones."""
+
+import asyncio
+import json
+from typing import Any
+
+import grpc
+from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
+
+# A channel that is just connecting is waited for so long before it is called unconnected.
+CONNECT_SECONDS = 1.0
+# For calls under way on a channel that is given up.
+CLOSE_SECONDS = 30.0
+
+
+class PredictorChannel:
+    """A channel that can be asked whether it leads anywhere, and be made anew if it does not."""
+
+    def __init__(self, target: str, body_bytes: int) -> None:
+        self._target = target
+        self._options = channel_options(body_bytes)
+        self._closing: set[asyncio.Task[None]] = set()
+        self._open()
+
+    async def connected(self) -> bool:
+        """Whether a call would find a predictor."""
+        failed = (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN)
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                while True:
+                    state = self._channel.get_state(try_to_connect=True)
+                    if state is grpc.ChannelConnectivity.READY:
+                        return True
+                    if state in failed:
+                        return False
+                    await self._channel.wait_for_state_change(state)
+        except TimeoutError:
+            return False
+
+    async def count_addresses(self) -> int:
+        """How many addresses the target names now."""
+        return await count_addresses(self._target)
+
+    def renew(self) -> None:
+        """Ask for the addresses anew. A channel whose name led nowhere asks less and less often.
+
+        After some minutes that is every two minutes, and no option shortens it. Source: gRPC's
+        GRPC_DNS_RECONNECT_MAX_BACKOFF_SECONDS.
+        """
+        closing = asyncio.create_task(self._channel.close(CLOSE_SECONDS))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        self._open()
+
+    async def close(self) -> None:
+        """Close the channel and those that were given up; the doors have drained before."""
+        await self._channel.close()
+        await asyncio.gather(*self._closing)
+
+    def _open(self) -> None:
+        self._channel = grpc.aio.insecure_channel(self._target, options=self._options)
+        self.stub = GRPCInferenceServiceStub(self._channel)
+
+
+def channel_options(body_bytes: int) -> list[tuple[str, str | int]]:
+    """A channel that spreads calls over all predictors and finds new and returning ones fast."""
+    balancing: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
+    return [
+        ("grpc.service_config", json.dumps(balancing)),
+        ("grpc.max_send_message_length", body_bytes),
+        ("grpc.max_receive_message_length", body_bytes),
+        ("grpc.dns_min_time_between_resolutions_ms", 1000),
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        # Despite its name the time that a peer has to greet: a throttled one needs more than 100.
+        ("grpc.min_reconnect_backoff_ms", 2000),
+        ("grpc.max_reconnect_backoff_ms", 2000),
+        # Never idle: an idle channel is not connected.
+        ("grpc.client_idle_timeout_ms", 2**31 - 1),
+        # A channel that is made anew tries at once, whatever its forerunner waits for.
+        ("grpc.use_local_subchannel_pool", 1),
+        ("grpc.enable_http_proxy", 0),
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.keepalive_timeout_ms", 5_000),
+    ]
+
+
+async def count_addresses(target: str) -> int:
+    """How many addresses a gRPC target names now; 0 if its name does not resolve."""
+    scheme, _, addresses = target.partition(":")
+    if scheme in ("unix", "ipv4", "ipv6"):
+        return len(addresses.split(","))
+    host, _, port = target.removeprefix("dns:///").rpartition(":")
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, int(port), type=1, family=0)
+    except OSError:
+        return 0
+    return len({entry[4][0] for entry in found})
