@@ -190,6 +190,19 @@ ROWS: dict[str, list[Panel]] = {
             },
         ),
         Panel(
+            "Decisions",
+            "How much of what is predicted is accepted, and how much a person should look at.",
+            "cps",
+            {"{{decision}}": rate("ctscan_decisions_total", TRANSFORMER, "decision")},
+            stacked=True,
+        ),
+        Panel(
+            "Reasons not to accept",
+            "One prediction may have several; docs/api.md says what each means.",
+            "cps",
+            {"{{reason}}": rate("ctscan_gate_reasons_total", TRANSFORMER, "reason")},
+        ),
+        Panel(
             "Confidence",
             "Probability of the predicted class.",
             "percentunit",

@@ -4,6 +4,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from serving.card import CLASSES
 from serving.metrics import BatchMetrics, Stages
+from transformer.gate import DECISIONS, REASONS
 
 GREY = (0, 16, 32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 240, 255)
 SHARES = (0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
@@ -86,3 +87,7 @@ class TransformerMetrics:
             self.explanations.labels(name)
             for agreement in ("correct", "wrong"):
                 self.feedback.labels(name, agreement)
+        for decision in DECISIONS:
+            self.decisions.labels(decision)
+        for reason in REASONS:
+            self.gate_reasons.labels(reason)
