@@ -158,7 +158,7 @@ def _seeds(seeds: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         "ece": "ECE",
     }
     rows = [(name, *(_figure(run, key) for key in names)) for name, run in seeds.items()]
-    yield "The network of one fold, trained from each seed and scored on the same held-out pictures."
+    yield "One fold's network, trained from each seed and scored on the same held-out pictures."
     yield ""
     yield from table(("run", *names.values()), rows)
     shares = [run["cancers_right"][0] for run in seeds.values()]
