@@ -19,8 +19,8 @@ ROOT = Path(__file__).parents[2]
 MOUNT = ROOT / "manifests" / "components" / "feedback-pvc" / "mount.yaml"
 CLAIM = "ctscan-feedback"
 # Several requests may be written at once: the file is rotated before a write, never within one.
-ROTATE_BYTES, KEEP_FILES = 40_000, 2
-ROWS, CALLS = 64, 20
+ROTATE_BYTES, KEEP_FILES = 20_000, 2
+ROWS, CALLS = 16, 36
 CONFIG = "ctscan-config-small"
 SMALL = f"""
 apiVersion: v1
