@@ -160,8 +160,8 @@ async def test_each_prediction_is_judged_recorded_and_counted(
 async def test_that_a_slice_was_dicom_reaches_the_gate(
     threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def as_dicom(data: bytes, limits: Limits) -> Slice:
-        return replace(decode(data, limits), is_dicom=True)
+    def as_dicom(data: bytes, limits: Limits, window: Window | None) -> Slice:
+        return replace(decode(data, limits, window), is_dicom=True)
 
     monkeypatch.setattr("transformer.pipeline.decode", as_dicom)
     with request():
