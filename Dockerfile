@@ -47,6 +47,8 @@ fi
 cd /opt/ctscan/lib/python3*/site-packages
 rm -rf kubernetes/aio kubernetes/test numpy/tests numpy/*/tests pandas/tests torch/include
 find . -name '*.a' -delete
+# KServe's SDK loads none of these thousand modules; the bytecode is half of what they take.
+find kubernetes/client/api kubernetes/client/models -name '*.pyc' ! -name '__init__.*' -delete
 SCRIPT
 
 FROM python AS predictor

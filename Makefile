@@ -62,10 +62,11 @@ audit: .venv/.installed ## tell what is wrong with labelled images: DATA=folder 
 	@test -n "$(DATA)" || { echo "make audit: name the data, DATA=folder" >&2; exit 1; }
 	$(BIN)/python -m training.audit --data "$(DATA)" $(if $(OUT),--out "$(OUT)")
 
-train: .venv/.installed ## train a model: DATA=folder [ARCHITECTURE=name]
+# Killed, it goes on where it was when it is called again: what is done lies in runs/train.
+train: .venv/.installed ## train weights and their card: DATA=folder [ARCHITECTURE=name] [ARGUMENTS=…]
 	@test -n "$(DATA)" || { echo "make train: name the data, DATA=folder" >&2; exit 1; }
 	$(BIN)/python -m training.train --data "$(DATA)" \
-		$(if $(ARCHITECTURE),--architecture "$(ARCHITECTURE)")
+		$(if $(ARCHITECTURE),--architecture "$(ARCHITECTURE)") $(ARGUMENTS)
 
 # With FOLDS it writes docs/model-card.md, else only a report in runs/evaluate.
 evaluate: .venv/.installed ## score weights: DATA=folder [FOLDS=runs/train] [MODEL=file]

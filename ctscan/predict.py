@@ -183,13 +183,13 @@ def as_cell(value: object) -> object:
 
 
 def as_table(rows: Sequence[Row]) -> str:
-    table = Table("file", "class", "confidence", "decision", "reasons", "problem")
+    table = Table("file", "class", "confidence", "decision", "reasons or problem")
     for row in rows:
         share = f"{row['confidence']:.1%}" if "confidence" in row else ""
-        names = ("decision", "reasons", "error")
-        cells = (row["file"], row.get("pred_class", ""), share, *(row.get(it, "") for it in names))
+        why = row.get("error", "\n".join(row.get("reasons", [])))
+        cells = (row["file"], row.get("pred_class", ""), share, row.get("decision", ""), why)
         # Without markup: a file may be called [red].png.
-        table.add_row(*(Text(str(as_cell(cell))) for cell in cells))
+        table.add_row(*(Text(cell) for cell in cells))
     console = Console(file=io.StringIO(), width=None if sys.stdout.isatty() else 120)
     console.print(table)
     text: str = console.file.getvalue()  # type: ignore[attr-defined]

@@ -260,6 +260,16 @@ GOOD_DICOMS: dict[str, tuple[bytes, Hounsfield]] = {
         shipped("J2K_pixelrep_mismatch.dcm"),
         dataset("J2K_pixelrep_mismatch.dcm").pixel_array.astype(np.int64),
     ),
+    "jpeg-2000-sign-below-the-top": (
+        compressed(
+            JPEG2000Lossless,
+            jpeg_2000(((STORED - 1024) & 0x1FFF).astype(np.uint16)),
+            BitsStored=13,
+            HighBit=12,
+            RescaleIntercept=0,
+        ),
+        STORED - 1024,
+    ),
     "jpeg-ls": (compressed(JPEGLSLossless, loco(), **TWELVE), STORED - 1024),
     "jpeg": (
         compressed(

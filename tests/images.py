@@ -13,16 +13,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from serving.card import Window
 from serving.errors import InvalidImage, ServiceError, UnsuitableImage
 
 Samples = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 Pixels = npt.NDArray[np.uint8]
 
 HEIGHT, WIDTH = 80, 96
-# What the training images' cancers were rendered with, as far as their grey levels tell: soft
-# tissue (50 HU) lies at 121, fat (-100) at 104, lung (-850) at 20.
-WINDOW = Window(center=108, width=2264)
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # Adam7: first row, first column, step of rows, step of columns for each pass (PNG §8.1).
 PASSES = (

@@ -62,6 +62,7 @@ def test_no_file_or_folder_is_a_junk_room() -> None:
     [
         ("transformer.__main__", "torch"),
         ("ctscan.__main__", "torch"),
+        ("ctscan.command", "kubernetes"),
         ("predictor.__main__", "PIL"),
     ],
 )

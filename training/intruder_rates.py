@@ -29,7 +29,8 @@ def intruder_rates(
         rgb = image.convert("RGB")
         statistics = summarise(Slice(rgb, rgb.height, rgb.width))
         (scores,) = engine.run([preprocess(rgb, card.input)])
-        evidence = Evidence(statistics, distance=scores.distance and float(scores.distance))
+        distance = None if scores.distance is None else float(scores.distance)
+        evidence = Evidence(statistics, distance=distance)
         answer = predict_from(scores.logits, card, evidence, "")
         found.setdefault(kind, Counter())[answer.decision] += 1
     return {

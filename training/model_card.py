@@ -68,7 +68,7 @@ def model_card(card: Card, evaluation: Evaluation, extras: Extras, figures: str)
         _estimate(evaluation),
         sections(evaluation, figures),
         _intruders(card.about.get("intruders")),
-        _seeds(evaluation, extras.seeds),
+        _seeds(extras.seeds),
         _again(),
     )
     return "\n".join(line for part in parts for line in part).rstrip() + "\n"
@@ -144,27 +144,26 @@ def _intruders(found: Any) -> Iterator[str]:
     yield from table(("kind", *(column.replace("_", " ") for column in columns)), rows)
 
 
-def _seeds(evaluation: Evaluation, seeds: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def _seeds(seeds: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     yield from ("## The same recipe from other seeds", "")
     if not seeds:
         yield (
-            "Not measured yet: `make evaluate` takes the `figures.yaml` of further runs as "
-            "`SEEDS='runs/seed-1/figures.yaml …'`."
+            "Not measured yet: docs/evaluation.md says how runs of other seeds are made and named."
         )
         yield ""
         return
     names = {
         "cancers_right": "cancers right",
         "accuracy": "all right",
-        "mean_loss_over_renderings": "lost in renderings, points",
         "ece": "ECE",
     }
-    runs = {"this run": evaluation.figures()} | dict(seeds)
-    rows = [(name, *(_figure(run, key) for key in names)) for name, run in runs.items()]
+    rows = [(name, *(_figure(run, key) for key in names)) for name, run in seeds.items()]
+    yield "One fold's network, trained from each seed and scored on the same held-out pictures."
+    yield ""
     yield from table(("run", *names.values()), rows)
-    shares = [run["cancers_right"][0] for run in runs.values()]
+    shares = [run["cancers_right"][0] for run in seeds.values()]
     yield (
-        f"Spread over {len(runs)} runs: {points(max(shares) - min(shares))} points of cancers, "
+        f"Spread over {len(seeds)} runs: {points(max(shares) - min(shares))} points of cancers, "
         f"from {100 * min(shares):.1f} % to {100 * max(shares):.1f} %."
     )
     yield ""
@@ -174,8 +173,6 @@ def _figure(run: Mapping[str, Any], key: str) -> str:
     value = run.get(key, "-")
     if isinstance(value, Sequence) and not isinstance(value, str):
         return f"{100 * value[0]:.1f} %"
-    if key == "mean_loss_over_renderings" and isinstance(value, float):
-        return points(value)
     return str(value)
 
 

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
 
 from rich.console import Console
 from rich.padding import Padding
@@ -84,7 +83,11 @@ def as_json(findings: Iterable[tuple[str, Finding]], verdict: Verdict) -> str:
             "step": name,
             "outcome": finding.outcome.value,
             "said": finding.said,
-            "remarks": [asdict(remark) for remark in finding.remarks if remark.what],
+            "remarks": [
+                {"outcome": remark.outcome.value, "what": remark.what, "todo": remark.todo}
+                for remark in finding.remarks
+                if remark.what
+            ],
         }
         for name, finding in findings
     ]

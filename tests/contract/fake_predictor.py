@@ -104,6 +104,8 @@ class FakePredictor(GRPCInferenceServiceServicer):  # type: ignore[misc]  # gene
         tensors = {"logits": logits}
         if self.card.gate is not None:
             tensors["distance"] = logits[:, 0] / np.float32(8)
+        known = request.parameters["card_version"].string_param == self.card.version
+        card = json.dumps(self.card.to_wire())
         names = [output.name for output in request.outputs]
         if not {*names} <= {*tensors}:
             self._refuse(context)
@@ -115,6 +117,7 @@ class FakePredictor(GRPCInferenceServiceServicer):  # type: ignore[misc]  # gene
                 for name in names
             ],
             raw_output_contents=[tensors[name].tobytes() for name in names],
+            parameters={} if known else {"card": pb.InferParameter(string_param=card)},
         )
 
     def _refuse(self, context: Any) -> None:

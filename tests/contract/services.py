@@ -21,7 +21,7 @@ from predictor.networks import NETWORKS
 from serving.card import Card, Gate, InputSpec, write_card
 from serving.settings import ENVIRONMENT, Limits
 from tests.contract.slices import row_of, slice_png
-from tests.images import WINDOW
+from training.window import WINDOW
 from transformer.decode import decode
 from transformer.gate import grey_profile
 from transformer.statistics import summarise

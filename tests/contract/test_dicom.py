@@ -17,7 +17,7 @@ from serving.settings import Limits
 from tests.contract.doors import IMAGE_ERRORS, assert_problem, image_request, infer, refusal
 from tests.contract.services import Pair
 from tests.dicoms import BAD_DICOMS, CT, SECRET, changed, compressed, jpeg_2000
-from tests.images import WINDOW
+from training.window import WINDOW
 from transformer.decode import decode
 
 FILES = {"uncompressed": CT, "jpeg-2000": compressed(JPEG2000Lossless, jpeg_2000())}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ctscan.__main__ import main
-from ctscan.predict import TRIES, columns, flat, image_files, predict_files
+from ctscan.predict import TRIES, as_table, columns, flat, image_files, predict_files
 from serving.settings import ConfigError
 
 GOOD = {"pred_index": 3, "pred_class": "normal", "confidence": 0.9, "model": {"name": "ctscan"}}
@@ -205,3 +205,15 @@ def test_an_interrupt_is_no_traceback(file: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(SystemExit) as ended:
         main(["predict", str(file)])
     assert ended.value.code == 130
+
+
+def test_the_table_has_a_line_for_each_reason() -> None:
+    row = {"file": "a.png", "pred_class": "normal", "confidence": 0.5, "decision": "abstain"}
+    lines = as_table([{**row, "reasons": ["colour", "normal_unvalidated"]}]).splitlines()
+    found = [line for line in lines if "colour" in line or "normal_unvalidated" in line]
+    assert len(found) == 2
+    assert "abstain" in found[0]
+
+
+def test_a_service_without_a_gate_has_a_table_too() -> None:
+    assert "normal" in as_table([{"file": "a.png", "pred_class": "normal", "confidence": 0.5}])

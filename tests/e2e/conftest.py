@@ -6,7 +6,7 @@ deployment behind.
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import httpx
 import pytest
@@ -19,7 +19,9 @@ from tests.e2e.ingress import Ingress
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Collect the evidence of a failure while it is still there."""
     report = yield
     if report.failed:

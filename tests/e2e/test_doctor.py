@@ -12,6 +12,8 @@ import pytest
 from tests.e2e.cluster import OVERLAY, PREDICTOR, Cluster, kubectl, until
 from tests.e2e.ingress import Ingress
 
+pytestmark = pytest.mark.further
+
 CONTAINER = "/spec/predictor/containers/0"
 BAD_CONFIG = """
 apiVersion: v1

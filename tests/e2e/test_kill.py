@@ -17,6 +17,8 @@ CLIENTS = 4
 # A connection is looked up anew once a minute at the latest (grpc.max_connection_age_ms).
 FOUND_WITHIN_S = 90.0
 SHARED = 400
+# Looks at the load, half a second apart, without an answer in between.
+STILL = 4
 # PID 1 is an init that hands signals on; the kernel drops those that nobody in it handles. A
 # process that was stopped first has calls in it when it dies.
 SIGNAL = """
@@ -94,11 +96,11 @@ def kill(cluster: Cluster, pod: Any, found: Load) -> None:
     name = pod["metadata"]["name"]
     assert cluster.run_in_pod(name, SIGNAL.format(name="SIGSTOP")).strip()
     # Every slot of the transformer ends up in the one that does not answer: nothing moves on.
-    seen = [found.sent, -1]
+    seen = [-1] * STILL
 
     def stands_still() -> bool:
-        seen[:] = [found.sent, seen[0]]
-        return seen[0] == seen[1]
+        seen[:] = [*seen[1:], found.sent]
+        return len(set(seen)) == 1
 
     until(stands_still, "calls wait in the stopped predictor", 20)
     assert cluster.run_in_pod(name, SIGNAL.format(name="SIGKILL")).strip()

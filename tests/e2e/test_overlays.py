@@ -14,7 +14,6 @@ pytestmark = pytest.mark.further
 
 OVERLAYS = Path(__file__).parents[2] / "manifests" / "overlays"
 GPU, LABEL = "nvidia.com/gpu", "nvidia.com/gpu.present"
-ESCAPED = GPU.replace("/", "~1")
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +48,7 @@ def node() -> Iterator[str]:
     name: str = nodes[0]["metadata"]["name"]
     yield name
     kubectl("label", "node", name, f"{LABEL}-")
-    for place in ("capacity", "allocatable"):
-        if GPU in json.loads(kubectl("get", "node", name, "-o", "json"))["status"][place]:
-            patch_status(name, {"op": "remove", "path": f"/status/{place}/{ESCAPED}"})
+    patch_capacity(name, None)
 
 
 def test_a_predictor_pod_gets_a_gpu_of_its_own(elsewhere: Cluster, node: str) -> None:
@@ -61,7 +58,7 @@ def test_a_predictor_pod_gets_a_gpu_of_its_own(elsewhere: Cluster, node: str) ->
     until(lambda: any(why(pod) for pod in elsewhere.pods(PREDICTOR)), "no node has a GPU", 60)
     assert f"Insufficient {GPU}" in why(elsewhere.pods(PREDICTOR)[0])
 
-    patch_status(node, {"op": "add", "path": f"/status/capacity/{ESCAPED}", "value": "1"})
+    patch_capacity(node, "1")
     until(lambda: placed(elsewhere) == [node], "the pod has a node", 120)
     # Now that the only GPU is taken.
     elsewhere.scale(PREDICTOR, 2)
@@ -81,6 +78,7 @@ def placed(cluster: Cluster) -> list[str]:
     return [it["spec"]["nodeName"] for it in cluster.pods(PREDICTOR) if "nodeName" in it["spec"]]
 
 
-def patch_status(node: str, operation: dict[str, str]) -> None:
-    change = json.dumps([operation])
-    kubectl("patch", "node", node, "--subresource=status", "--type=json", "-p", change)
+def patch_capacity(node: str, gpus: str | None) -> None:
+    """Pretend that the node has GPUs; the kubelet says how many may be used soon after."""
+    change = json.dumps({"status": {"capacity": {GPU: gpus}}})
+    kubectl("patch", "node", node, "--subresource=status", "--type=merge", "-p", change)

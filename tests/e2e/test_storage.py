@@ -18,8 +18,9 @@ pytestmark = pytest.mark.further
 ROOT = Path(__file__).parents[2]
 MOUNT = ROOT / "manifests" / "components" / "feedback-pvc" / "mount.yaml"
 CLAIM = "ctscan-feedback"
+# Several requests may be written at once: the file is rotated before a write, never within one.
 ROTATE_BYTES, KEEP_FILES = 20_000, 2
-ROWS, CALLS = 64, 10
+ROWS, CALLS = 16, 36
 CONFIG = "ctscan-config-small"
 SMALL = f"""
 apiVersion: v1

@@ -1,6 +1,7 @@
 """A roll-out to weights with another input size, and back, loses no request."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -45,7 +46,7 @@ spec:
     - name: maker
       image: {image}
       imagePullPolicy: IfNotPresent
-      command: [python, -c, {program!r}]
+      command: [python, -c, {program}]
       securityContext: {{allowPrivilegeEscalation: false, capabilities: {{drop: [ALL]}}}}
       volumeMounts: [{{name: weights, mountPath: /volume}}]
   volumes: [{{name: weights, persistentVolumeClaim: {{claimName: {claim}}}}}]
@@ -55,7 +56,8 @@ spec:
 @pytest.fixture
 def other_weights(cluster: Cluster) -> Iterator[str]:
     """A `STORAGE_URI` with weights and card; the service runs on its own again at the end."""
-    maker = MAKER.format(image=image_of(cluster, PREDICTOR), program=MAKE, claim=CLAIM)
+    image, program = image_of(cluster, PREDICTOR), json.dumps(MAKE)
+    maker = MAKER.format(image=image, program=program, claim=CLAIM)
     with claim(cluster, CLAIM):
         with applied(cluster, maker):
             succeeded(cluster, "weights-maker", 120)

@@ -105,6 +105,12 @@ def test_a_medoid_stands_in_each_of_several_groups() -> None:
     assert [int(np.searchsorted([9, 14], at, side="right")) for at in chosen] == [0, 1, 2]
 
 
+def test_a_medoid_moves_to_the_middle_of_its_own() -> None:
+    means = [60.0, 64.0, 68.0, 72.0, 76.0, 200.0, 204.0, 208.0]
+    # The first to be chosen is in the middle of all, 72 or 76: the second frees it.
+    assert medoids(grey_profile(histograms_at(means)), 2).tolist() == [2, 6]
+
+
 def test_a_medoid_is_the_least_far_from_the_others() -> None:
     profiles = grey_profile(histograms_at([100.0, 104.0, 108.0, 112.0, 150.0]))
     apart = profile_distances(profiles, profiles)

@@ -21,8 +21,9 @@ from serving.errors import (
 )
 from serving.settings import Limits
 from tests.dicoms import CT
-from tests.images import WINDOW, colours, grey, png, uniform_png
+from tests.images import colours, grey, png, uniform_png
 from tests.transformer.rooms import GATE, metrics, request
+from training.window import WINDOW
 from transformer.client import Answer, PredictorClient
 from transformer.decode import Slice, decode
 from transformer.drift import DriftLog, DriftRow

@@ -46,9 +46,13 @@ def test_a_coloured_slice_is_summarised_as_pillow_greys_it() -> None:
 
 
 @pytest.mark.parametrize("coloured", [0, 3, 32, 64])
-def test_the_colour_share_is_that_of_the_coloured_rows(coloured: int) -> None:
+@pytest.mark.parametrize("channel", [0, 1, 2])
+@pytest.mark.parametrize("brighter", [False, True])
+def test_the_colour_share_is_that_of_the_coloured_rows(
+    coloured: int, channel: int, brighter: bool
+) -> None:
     pixels = np.full((128, 128, 3), 90, np.uint8)
-    pixels[: 2 * coloured, :, 2] += COLOURED + 1
+    pixels[: 2 * coloured, :, channel] = 90 + (COLOURED + 1) * (1 if brighter else -1)
     assert summarise(slice_of(pixels)).colour_share == coloured / 64
 
 

@@ -1,11 +1,13 @@
 import io
 import json
+import re
+from pathlib import Path
 
 from rich.console import Console
 
 from ctscan.doctor.finding import Outcome, Remark, failed, found, note
 from ctscan.doctor.report import Lines, as_json
-from ctscan.doctor.walk import Verdict
+from ctscan.doctor.walk import STEPS, Verdict
 
 LONG = "a sentence that goes on " * 8
 FINDINGS = [
@@ -52,3 +54,11 @@ def test_json_has_every_step_and_the_verdict() -> None:
     assert [it["outcome"] for it in whole["steps"]] == ["ok", "FAILED", "not tried"]
     assert whole["steps"][1]["remarks"][0]["todo"] == "check the tag"
     assert whole["steps"][2]["remarks"] == []
+
+
+def test_the_page_names_every_step_and_every_outcome() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "doctor.md").read_text(encoding="utf-8")
+    table = page[page.index("## What it looks at") :]
+    rows = re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE)[2:]
+    assert [name for row in rows for name in row.split(", ")] == list(STEPS)
+    assert [it for it in Outcome if f"`{it}`" not in page] == []

@@ -23,7 +23,8 @@ from tests.dicoms import (
     nested,
     run_lengths,
 )
-from tests.images import GOOD_IMAGES, WINDOW
+from tests.images import GOOD_IMAGES
+from training.window import WINDOW
 from transformer.decode import decode
 from transformer.dicom import is_dicom
 

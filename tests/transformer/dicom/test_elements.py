@@ -19,6 +19,14 @@ WHOLE_FILES = [
 ODD = {"image_dfl.dcm", "meta_missing_tsyntax.dcm"}
 
 
+END = struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
+END_OF_ITEM = struct.pack("<HHI", 0xFFFE, 0xE00D, 0)
+
+
+def item(value: bytes, length: int | None = None) -> bytes:
+    return struct.pack("<HHI", 0xFFFE, 0xE000, len(value) if length is None else length) + value
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("path", [it for it in WHOLE_FILES if it.name not in ODD], ids=str)
 def test_the_same_elements_are_found_as_by_pydicom(path: Path) -> None:
@@ -48,6 +56,17 @@ def test_what_is_nested_is_passed_over_at_any_depth(kind: bytes, depth: int) -> 
     assert found.count(0x00091001) == 1
 
 
+def test_inside_an_unknown_a_length_is_not_taken_for_a_representation() -> None:
+    value = bytes(struct.unpack("<H", b"AB")[0])
+    item_of_it = struct.pack("<HHI", 0x0009, 0x1002, len(value)) + value
+    unknown = element(0x00091001, b"UN", b"", 0xFFFFFFFF) + item(item_of_it) + END
+    inside_undefined = element(0x00091001, b"UN", b"", 0xFFFFFFFF)
+    inside_undefined += item(b"", 0xFFFFFFFF) + item_of_it + END_OF_ITEM + END
+    for data in (unknown, inside_undefined):
+        found = [it.tag for it in elements(data + element(0x00100010, b"OB", b"x"), 0, META)]
+        assert (found[0], found[-1], len(data) > len(value)) == (0x00091001, 0x00100010, True)
+
+
 def test_more_elements_than_any_slice_has_are_refused() -> None:
     with pytest.raises(InvalidImage, match="50000 data elements"):
         list(elements(element(0x00091003, b"OB", b"") * 50_001, 0, META))
@@ -68,13 +87,6 @@ def test_a_private_megabyte_costs_one_step() -> None:
     data = before_pixels(element(0x00091002, b"OB", bytes(2**20)))
     steps = len(list(elements(data, 132, META)))
     assert steps == len(list(elements(CT, 132, META))) + 1
-
-
-def item(value: bytes, length: int | None = None) -> bytes:
-    return struct.pack("<HHI", 0xFFFE, 0xE000, len(value) if length is None else length) + value
-
-
-END = struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
 
 
 def test_fragments_are_found_by_their_lengths_alone() -> None:

@@ -4,7 +4,7 @@ import pytest
 from serving.card import Window
 from serving.settings import Limits
 from tests.dicoms import CT
-from tests.images import WINDOW
+from training.window import WINDOW
 from transformer.decode import decode
 from transformer.dicom.hounsfield import window_grey
 
