@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from grpc import aio
+from grpc import ChannelConnectivity, aio
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import (
     GRPCInferenceServiceServicer,
@@ -63,6 +63,9 @@ async def test_a_channel_is_connected_while_somebody_is_there(
     async with serving(Predictor(), address):
         channel.renew()
         assert await channel.connected()
+    # That the server has gone reaches the channel in its own time.
+    async with asyncio.timeout(30):
+        await channel._channel.wait_for_state_change(ChannelConnectivity.READY)
     assert not await channel.connected()
 
 
