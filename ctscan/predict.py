@@ -30,6 +30,8 @@ DICOM_INDEX = "DICOMDIR"
 AT_A_TIME = 8
 TRIES = 5
 LONGEST_WAIT_S = 30.0
+# Columns of a table that no terminal shows: wide enough that nothing is broken into lines.
+WIDE = 1000
 
 Row = dict[str, Any]
 
@@ -190,7 +192,7 @@ def as_table(rows: Sequence[Row]) -> str:
         cells = (row["file"], row.get("pred_class", ""), share, row.get("decision", ""), why)
         # Without markup: a file may be called [red].png.
         table.add_row(*(Text(cell) for cell in cells))
-    console = Console(file=io.StringIO(), width=None if sys.stdout.isatty() else 120)
+    console = Console(file=io.StringIO(), width=None if sys.stdout.isatty() else WIDE)
     console.print(table)
     text: str = console.file.getvalue()  # type: ignore[attr-defined]
     return text

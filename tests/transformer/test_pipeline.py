@@ -25,7 +25,6 @@ from tests.images import colours, grey, png, uniform_png
 from tests.transformer.rooms import GATE, metrics, request
 from training.window import WINDOW
 from transformer.client import Answer, PredictorClient
-from transformer.decode import Slice, decode
 from transformer.drift import DriftLog, DriftRow
 from transformer.metrics import TransformerMetrics
 from transformer.pipeline import TRIES_OF_CARDS, Pipeline
@@ -157,16 +156,12 @@ async def test_each_prediction_is_judged_recorded_and_counted(
     assert samples(counted.gate_reasons) == dict.fromkeys(said[1].reasons, 1)
 
 
-async def test_that_a_slice_was_dicom_reaches_the_gate(
-    threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def as_dicom(data: bytes, limits: Limits) -> Slice:
-        return replace(decode(data, limits), is_dicom=True)
-
-    monkeypatch.setattr("transformer.pipeline.decode", as_dicom)
+async def test_that_a_slice_was_dicom_reaches_the_gate(threads: ThreadPoolExecutor) -> None:
+    client = FakeClient(WINDOWED)
+    client.known = WINDOWED
     with request():
-        (said,) = await pipeline(FakeClient(), threads).predict(FILES[:1])
-        (explained,) = await pipeline(FakeClient(), threads).explain(FILES[:1], [None])
+        (said,) = await pipeline(client, threads).predict([CT])
+        (explained,) = await pipeline(client, threads).explain([CT], [None])
     assert said.reasons == ["source_unvalidated", "gate_unavailable"]
     assert explained.reasons == said.reasons
 
