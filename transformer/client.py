@@ -170,6 +170,9 @@ class PredictorClient:
             except errors.Unavailable:
                 self._metrics.call_retries.inc()
                 response = await self._rpc(request, deadline)
+        if not self._status.ready:
+            # An answer is newer than the account that there would be none.
+            self._status_until = 0.0
         return self._answers(response)
 
     async def _rpc(self, request: Any, deadline: float) -> Any:
