@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from predictor.checkpoint import find_card, load_network
+from predictor.checkpoint import find_card, load_weights
 from predictor.engine import Engine
 from serving.settings import Settings
 from transformer.decode import decode
@@ -21,7 +21,7 @@ class Bare:
         self._limits = settings.limits
         card = find_card(settings)
         self.engine = Engine(
-            card, load_network(card, Path(settings.process.model_path)), settings.predictor
+            card, load_weights(card, Path(settings.process.model_path))[0], settings.predictor
         )
         self.engine.warm_up()
 

@@ -85,11 +85,6 @@ class Weights:
     bank: Tensor | None = None
 
 
-def load_network(card: Card, path: Path) -> nn.Module:
-    """The card's network with the weights of a file; see `load_weights`."""
-    return load_weights(card, path)[0]
-
-
 def load_weights(card: Card, path: Path) -> tuple[nn.Module, Tensor | None]:
     """The card's network with the weights of a file, fp32 on the CPU, in eval mode; and the bank.
 

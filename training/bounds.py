@@ -3,23 +3,14 @@
 import numpy as np
 import numpy.typing as npt
 
-from serving.card import CLASSES
-from training.calibration import probabilities
+from training.measures import margins
 from training.outcomes import AS_IS, Outcomes
+from training.pictures import NORMAL
+from transformer.prediction import calibrated
 
 # Shares of the held-out slices that a bound turns away, each by itself.
 UNCERTAIN = 0.10
 FAR = 0.01
-
-NORMAL = CLASSES.index("normal")
-Floats = npt.NDArray[np.float64]
-
-
-def margins(logits: npt.ArrayLike, temperature: float) -> Floats:
-    """By how much the best class's probability exceeds the second's: [N] of logits [N,classes]."""
-    ordered = np.sort(probabilities(logits, temperature), axis=1)
-    found: Floats = ordered[:, -1] - ordered[:, -2]
-    return found
 
 
 def fit_margin(outcomes: Outcomes, temperature: float) -> float:
@@ -28,7 +19,7 @@ def fit_margin(outcomes: Outcomes, temperature: float) -> float:
     What is called normal is never accepted, so it does not count.
     """
     plain = outcomes.of(AS_IS)
-    found = margins(plain.logits, temperature)[plain.logits.argmax(1) != NORMAL]
+    found = margins(calibrated(plain.logits, temperature))[plain.logits.argmax(1) != NORMAL]
     return float(np.quantile(found, UNCERTAIN)) if len(found) else 0.0
 
 

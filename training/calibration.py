@@ -3,20 +3,12 @@
 import numpy as np
 import numpy.typing as npt
 
+from transformer.prediction import calibrated
+
 # Where the best temperature lies outside, the data do not tell it: all answers are right, say.
 LEAST, GREATEST = 0.05, 20.0
 # Each halves the interval in the logarithm: 60 leave nothing that a float could show.
 HALVINGS = 60
-
-Floats = npt.NDArray[np.float64]
-
-
-def probabilities(logits: npt.ArrayLike, temperature: float) -> Floats:
-    """Softmax of logits [N,classes] divided by the temperature, as the service computes it."""
-    scaled = np.asarray(logits, np.float64) / temperature
-    powers = np.exp(scaled - scaled.max(1, keepdims=True))
-    shares: Floats = powers / powers.sum(1, keepdims=True)
-    return shares
 
 
 def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
@@ -47,7 +39,7 @@ def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
 
     def too_sharp(temperature: float) -> bool:
         """Whether a higher temperature is likelier: the mean logit expected exceeds the label's."""
-        expected = (probabilities(rows, temperature) * rows).sum(1)
+        expected = (calibrated(rows, temperature) * rows).sum(1)
         return bool(expected.mean() > of_label.mean())
 
     low, high = np.log(LEAST), np.log(GREATEST)

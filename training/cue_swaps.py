@@ -14,15 +14,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from serving.card import CLASSES
 from training.lungs import between_air_and_tissue, inside_frame
-from training.pictures import Picture
+from training.pictures import NORMAL, Picture
 
 Swap = Callable[[Image.Image, Image.Image], Image.Image]
 Grey = npt.NDArray[np.uint8]
 Box = tuple[int, int, int, int]
 
-NORMAL = CLASSES.index("normal")
 # A row or column belongs to the body where this share of it is brighter than the dark quarter.
 BODY_SHARE = 0.04
 

@@ -27,6 +27,7 @@ from training.evaluation import Evaluation, EvaluationError
 from training.evaluation_figures import write_figures
 from training.evaluation_page import report, with_interval
 from training.features import spread_of
+from training.folds import FOLDS_TABLE, OUTCOMES, fold_weights
 from training.gating import accepts
 from training.intruder_rates import intruder_rates
 from training.model_card import Extras, model_card
@@ -37,8 +38,7 @@ from training.samples import LayoutError, find_files
 from training.scoring import Judge, outcomes_of
 from transformer.gate import input_objections
 
-FOLDS_TABLE = "folds.csv"
-OUTCOMES, REPORT, FIGURES = "outcomes.npz", "report.md", "figures.yaml"
+REPORT, FIGURES = "report.md", "figures.yaml"
 EVERYTHING = {**RENDERINGS, **SHIFTS, **BLANKINGS}
 
 
@@ -145,7 +145,7 @@ def of_folds(given: argparse.Namespace, shipped: Card) -> Outcomes:
     donors = choose_donors(pictures)
     parts = []
     for fold in sorted({picture.fold for picture in pictures}):
-        weights = given.folds / f"fold-{fold}.pt"
+        weights = fold_weights(given.folds, fold)
         card = find_card(Settings(process=Process(model_path=weights)))
         network, bank = load_weights(card, weights)
         own = [picture for picture in pictures if picture.fold == fold]

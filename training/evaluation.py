@@ -9,8 +9,8 @@ import numpy as np
 
 from serving.card import CLASSES
 from training.blanking import BLANKINGS
-from training.calibration import fit_temperature, probabilities
-from training.cue_swaps import CUE_SWAPS, NORMAL
+from training.calibration import fit_temperature
+from training.cue_swaps import CUE_SWAPS
 from training.measures import (
     Flags,
     Floats,
@@ -26,9 +26,11 @@ from training.measures import (
     share,
 )
 from training.outcomes import AS_IS, Outcomes, joined
+from training.pictures import NORMAL
 from training.renderings import RENDERINGS, SHIFTS
 from training.scoring import SWAP
 from training.shortcuts import auc
+from transformer.prediction import calibrated
 
 # From calibrated probabilities [N,classes] and outcomes to which of them are accepted [N].
 Gate = Callable[[Floats, Outcomes], Flags]
@@ -262,7 +264,7 @@ class Evaluation:
         return sides
 
     def _shares(self, chosen: Outcomes) -> Floats:
-        return probabilities(chosen.logits, self.temperature)
+        return calibrated(chosen.logits, self.temperature)
 
     def _confidence(self, chosen: Outcomes) -> Floats:
         best: Floats = self._shares(chosen).max(1)

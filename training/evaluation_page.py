@@ -159,6 +159,10 @@ def _variant_row(evaluation: Evaluation, score: Score) -> Sequence[object]:
     )
 
 
+def _sides_row(sides: Sides) -> Sequence[object]:
+    return words(sides.variant), with_interval(sides.cancers), with_interval(sides.normals)
+
+
 def _swaps(evaluation: Evaluation) -> Iterator[str]:
     if len(evaluation.swaps) < 2:
         return
@@ -168,14 +172,7 @@ def _swaps(evaluation: Evaluation) -> Iterator[str]:
         "once for each picture. A model that reads the lung keeps its answer."
     )
     yield ""
-    rows = [
-        (
-            words(sides.variant),
-            with_interval(sides.cancers),
-            with_interval(sides.normals),
-        )
-        for sides in evaluation.swaps
-    ]
+    rows = [_sides_row(sides) for sides in evaluation.swaps]
     yield from table(("cue", "cancers that stay cancers", "normals that stay normal"), rows)
 
 
@@ -189,13 +186,7 @@ def _blanked(evaluation: Evaluation) -> Iterator[str]:
     )
     yield ""
     rows = [
-        (
-            words(sides.variant),
-            with_interval(sides.cancers),
-            with_interval(sides.normals),
-            f"{100 * sides.balanced:.1f} %",
-            f"{sides.auc:.3f}",
-        )
+        (*_sides_row(sides), f"{100 * sides.balanced:.1f} %", f"{sides.auc:.3f}")
         for sides in evaluation.blanked
     ]
     head = ("what is shown", "cancers not called normal", "normals called so", "mean", "AUC")

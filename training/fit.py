@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from predictor.networks.efficientnet_lite0 import EfficientNetLite0
-from serving.card import CLASSES, Card
+from serving.card import Card
 from training.augment import augment
 from training.examples import Examples
 from training.imagenet import start_from_imagenet
+from training.pictures import NORMAL
 
 BATCH_ROWS = 32
 LEARNING_RATE = 1e-3
@@ -21,7 +22,7 @@ LABEL_SMOOTHING = 0.1
 # Faster statistics than ImageNet's: a run has few steps.
 MOMENTUM = 0.1
 # Normal slices are the fewest: each is seen as often as two of another class.
-TWICE = CLASSES.index("normal")
+TWICE = NORMAL
 # Blocks behind the stem that keep ImageNet's weights: edges and blobs are the same in CT, and
 # without them a step takes 28 % less time.
 KEPT_BLOCKS = 3

@@ -19,6 +19,14 @@ from serving.card import CLASSES
 from training.duplicates import ALIKE, equal_groups, find_pairs, joined_groups
 from training.pictures import FOLD_COLUMNS, Picture
 
+# What a training run leaves in its folder.
+FOLDS_TABLE, OUTCOMES = "folds.csv", "outcomes.npz"
+
+
+def fold_weights(runs: Path, fold: int) -> Path:
+    """The weights of the network that has not seen a fold; their card lies beside them."""
+    return runs / f"fold-{fold}.pt"
+
 
 def with_folds(
     pictures: Sequence[Picture], thumbnails: npt.NDArray[np.uint8], folds: int

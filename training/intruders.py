@@ -15,7 +15,9 @@ from pydicom.data import get_testdata_file
 from pydicom.pixels.processing import apply_rescale
 from pydicom.pixels.utils import pixel_array
 
+from serving.card import Window
 from serving.phantom import phantom
+from transformer.dicom.hounsfield import window_grey
 
 # What scikit-image's wheel holds of photographs, microscopy and telescopes; the right half of the
 # stereo pair shows the same as the left one and is left out.
@@ -115,5 +117,4 @@ def hounsfield(name: str) -> Hounsfield:
 
 def windowed(values: Hounsfield, center: float, width: float) -> Image.Image:
     """Hounsfield units as grey values: the window from black to white, cut off beyond."""
-    shares = (values - center) / width + 0.5
-    return Image.fromarray((shares.clip(0, 1) * 255).round().astype(np.uint8))
+    return Image.fromarray(window_grey(values, Window(center, width)))

@@ -72,6 +72,13 @@ class RiskCoverage:
         return float(self.risk[np.searchsorted(self.coverage, coverage - 1e-12)])
 
 
+def margins(shares: Floats) -> Floats:
+    """By how much the best class exceeds the second: [N] of probabilities [N,classes]."""
+    ordered = np.sort(shares, axis=1)
+    found: Floats = ordered[:, -1] - ordered[:, -2]
+    return found
+
+
 def share(flags: Flags) -> Share:
     """How many of the flags are set."""
     return Share(int(flags.sum()), len(flags))

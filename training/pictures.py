@@ -13,6 +13,7 @@ from training.samples import LayoutError, Place, Unreadable, find_files, pixels_
 from transformer.decode import decode
 from transformer.statistics import require_contrast, summarise
 
+NORMAL = CLASSES.index("normal")
 FOLD_COLUMNS = ("picture", "label", "fold", "path")
 
 

@@ -120,8 +120,8 @@ def read_sample(place: Place) -> Sample:
         digest=pixels_digest(ct_slice),
         kind=file_kind(data),
         statistics=summarise(ct_slice),
-        thumbnail=_reduced(grey, THUMBNAIL_SIDE),
-        tiny=_reduced(grey, TINY_SIDE),
+        thumbnail=reduced(grey, THUMBNAIL_SIDE),
+        tiny=reduced(grey, TINY_SIDE),
     )
 
 
@@ -140,6 +140,6 @@ def file_kind(data: bytes) -> str:
     return "other"
 
 
-def _reduced(grey: Image.Image, side: int) -> Grey:
-    """Means over equal rectangles."""
+def reduced(grey: Image.Image, side: int) -> Grey:
+    """Means over equal rectangles: uint8 [side,side], without regard to the aspect."""
     return np.asarray(grey.resize((side, side), Image.Resampling.BOX))

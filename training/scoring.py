@@ -38,7 +38,7 @@ def outcomes_of(
     """Logits of every picture as it is, in every rendering and, with a donor, in every cue swap.
 
     Args:
-        network: in eval mode, as `predictor.checkpoint.load_network` gives it.
+        network: in eval mode, as `predictor.checkpoint.load_weights` gives it.
         pictures: files that the service accepts, at least one.
         renderings: a variant's name to what is done; one that gives None is left out.
         donors: the digest of a picture to the file whose cues it is given.
@@ -100,7 +100,7 @@ def _answers(
         fold=np.full(count, picture.fold),
         variant=np.array(names),
         logits=np.stack([score.logits for score in scores]),
-        distance=np.array([getattr(score, "distance", None) for score in scores], np.float32),
+        distance=np.array([score.distance for score in scores], np.float32),
         reasons=np.array(reasons),
     )
 

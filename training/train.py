@@ -30,7 +30,7 @@ from training.calibration import fit_temperature
 from training.examples import Examples, examples_of, prepare
 from training.features import feature_bank, spread_of
 from training.fit import fit, steps
-from training.folds import with_folds, write_folds
+from training.folds import FOLDS_TABLE, OUTCOMES, fold_weights, with_folds, write_folds
 from training.memory import keep_freed_memory
 from training.outcomes import AS_IS, Ints, Outcomes, joined
 from training.pictures import Found, Picture, read_pictures
@@ -87,17 +87,18 @@ def train(given: argparse.Namespace) -> None:
     card = Card(given.architecture, InputSpec(given.size, given.size, window=WINDOW))
     build_network(card)
     found = read_pictures(track(find_files(given.data), "reading"))
-    prepared = prepare(track(found.pictures, "preparing"), round(given.size * MARGIN))
+    large = round(given.size * MARGIN)
+    prepared = prepare(track(found.pictures, "preparing"), (large, given.size))
     pictures = with_folds(found.pictures, prepared.thumbnails, given.folds)
-    examples = examples_of(pictures, prepared)
-    rows = prepare(track(pictures, "preparing"), given.size).rows
+    examples = examples_of(pictures, prepared.rows[large])
+    rows = prepared.rows[given.size]
     held_out = range(given.folds) if given.hold_out is None else (given.hold_out,)
     given.runs.mkdir(parents=True, exist_ok=True)
     scored = [picture for picture in pictures if picture.fold in held_out]
-    write_folds(scored, given.data, given.runs / "folds.csv")
+    write_folds(scored, given.data, given.runs / FOLDS_TABLE)
 
     outcomes = joined([hold_out(given, card, pictures, examples, rows, it) for it in held_out])
-    outcomes.save(given.runs / "outcomes.npz")
+    outcomes.save(given.runs / OUTCOMES)
     if given.hold_out is not None:
         print(f"wrote {given.runs}; make evaluate tells what its network is worth")
         return
@@ -129,7 +130,7 @@ def hold_out(
     seen = examples.folds != fold
     network, _ = trained(given, card, examples.where(seen), f"fold-{fold}")
     bank = feature_bank(network, card, rows[seen])
-    write_weights(network, bank, card, given.runs / f"fold-{fold}.pt")
+    write_weights(network, bank, card, fold_weights(given.runs, fold))
     own = [picture for picture in pictures if picture.fold == fold]
     scored = outcomes_of(network, card, track(own, f"scoring fold {fold}"), SHIFTS, bank=bank)
     return scored if bank is None else scored.at_distance(scored.distance / spread_of(bank))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Annotated, Any, get_type_hints
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
 from serving.card import CLASSES, Card
@@ -79,7 +79,7 @@ def predict_from(
     logits: NDArray[np.float32], card: Card, evidence: Evidence, prediction_id: str
 ) -> Prediction:
     """Logits [classes] of one row as a prediction, judged by the card's gate."""
-    shares = calibrated(logits, card)
+    shares = calibrated(logits, card.temperature)
     best = int(shares.argmax())
     verdict = judge(card.gate, card.classes[best], shares.tolist(), evidence)
     return Prediction(
@@ -94,11 +94,11 @@ def predict_from(
     )
 
 
-def calibrated(logits: NDArray[np.float32], card: Card) -> NDArray[np.float64]:
-    """Probabilities [classes] of one row's logits [classes] at the card's temperature."""
-    scaled = logits.astype(np.float64) / card.temperature
-    powers = np.exp(scaled - scaled.max())
-    shares: NDArray[np.float64] = powers / powers.sum()
+def calibrated(logits: ArrayLike, temperature: float) -> NDArray[np.float64]:
+    """Probabilities [..., classes] of logits [..., classes] at the card's temperature."""
+    scaled = np.asarray(logits, np.float64) / temperature
+    powers = np.exp(scaled - scaled.max(-1, keepdims=True))
+    shares: NDArray[np.float64] = powers / powers.sum(-1, keepdims=True)
     return shares
 
 

@@ -1,14 +1,12 @@
 """While there is no predictor, the transformer says so itself, and recovers by itself."""
 
-import time
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
-from tests.e2e.cluster import PREDICTOR, TRANSFORMER, Cluster, is_ready, until
-
-RECOVERY_S = 15.0
+from tests.e2e.cluster import PREDICTOR, TRANSFORMER, Cluster, until
+from tests.e2e.recovery import assert_recovers, assert_refused
 
 
 @pytest.fixture
@@ -27,26 +25,13 @@ def test_the_transformer_tells_that_there_is_no_predictor_and_finds_the_next(
 ) -> None:
     transformers, restarts = cluster.uids(TRANSFORMER), cluster.restarts(TRANSFORMER)
 
-    refused = rest.post("/predict", files={"file": png})
-    assert refused.status_code == 503
-    # Our own words, not those of the ingress.
-    assert refused.json()["type"] == "urn:ctscan:error:predictor-unavailable"
-    assert int(refused.headers["retry-after"]) > 0
+    assert_refused(rest, png)
     health = rest.get("/health")
     assert health.status_code == 200
     assert [health.json()[key] for key in ("ok", "model_loaded")] == [False, False]
     assert rest.get("/v2/health/ready").status_code == 503
     assert rest.get("/readyz").status_code == 200
 
-    cluster.scale(PREDICTOR, 1)
-    until(lambda: any(is_ready(pod) for pod in cluster.pods(PREDICTOR)), "a predictor", 240)
-    ready_at = time.monotonic()
-    until(lambda: predicts(rest, png), "a prediction", RECOVERY_S)
-    assert time.monotonic() - ready_at <= RECOVERY_S
-    assert rest.get("/health").json()["ok"] is True
+    assert_recovers(cluster, rest, png)
     assert cluster.uids(TRANSFORMER) == transformers
     assert cluster.restarts(TRANSFORMER) == restarts
-
-
-def predicts(client: httpx.Client, png: bytes) -> bool:
-    return client.post("/predict", files={"file": png}).status_code == 200

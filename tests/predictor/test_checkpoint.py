@@ -15,7 +15,6 @@ from predictor.checkpoint import (
     CheckpointError,
     build_network,
     find_card,
-    load_network,
     load_weights,
 )
 from predictor.distance import bank_of
@@ -78,7 +77,7 @@ def test_every_form_of_a_checkpoint_gives_the_same_logits(
     form: Callable[[dict[str, Tensor]], Any], network: nn.Module, tmp_path: Path
 ) -> None:
     torch.save(form(network.state_dict()), tmp_path / "model.pt")
-    loaded = load_network(SMALL, tmp_path / "model.pt")
+    loaded, _ = load_weights(SMALL, tmp_path / "model.pt")
     rows = torch.randn(2, 3, 32, 32)
     assert torch.equal(loaded(rows)["logits"], network(rows)["logits"])
 
@@ -136,7 +135,7 @@ def test_a_loaded_network_is_fp32_in_eval_mode_without_gradients(
     network: nn.Module, tmp_path: Path
 ) -> None:
     torch.save(half(network.state_dict()), tmp_path / "model.pt")
-    loaded = load_network(SMALL, tmp_path / "model.pt")
+    loaded, _ = load_weights(SMALL, tmp_path / "model.pt")
     assert {parameter.dtype for parameter in loaded.parameters()} == {torch.float32}
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
     assert not any(module.training for module in loaded.modules())
@@ -153,13 +152,13 @@ def test_a_loaded_network_is_fp32_in_eval_mode_without_gradients(
 def test_a_file_that_is_no_checkpoint_is_refused(content: bytes, text: str, tmp_path: Path) -> None:
     (tmp_path / "model.pt").write_bytes(content)
     with pytest.raises(CheckpointError, match=text):
-        load_network(SMALL, tmp_path / "model.pt")
+        load_weights(SMALL, tmp_path / "model.pt")
 
 
 def test_a_truncated_checkpoint_is_refused(weights: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match="are no checkpoint"):
-        load_network(SMALL, weights)
+        load_weights(SMALL, weights)
 
 
 class Payload:
@@ -175,7 +174,7 @@ class Payload:
 def test_a_pickle_that_runs_code_is_refused_without_running_it(tmp_path: Path) -> None:
     torch.save({"state_dict": Payload(tmp_path / "ran")}, tmp_path / "model.pt")
     with pytest.raises(CheckpointError, match=r"Python objects.*save tensors alone"):
-        load_network(SMALL, tmp_path / "model.pt")
+        load_weights(SMALL, tmp_path / "model.pt")
     assert not (tmp_path / "ran").exists()
 
 
@@ -183,12 +182,12 @@ def test_a_pickle_that_runs_code_is_refused_without_running_it(tmp_path: Path) -
 def test_a_checkpoint_without_a_state_dict_is_refused(content: Any, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "model.pt")
     with pytest.raises(CheckpointError, match="hold no state dict"):
-        load_network(SMALL, tmp_path / "model.pt")
+        load_weights(SMALL, tmp_path / "model.pt")
 
 
 def test_missing_weights_are_refused_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="do not exist: set MODEL_PATH"):
-        load_network(SMALL, tmp_path / "model.pt")
+        load_weights(SMALL, tmp_path / "model.pt")
     with pytest.raises(CheckpointError, match="do not exist: set MODEL_PATH"):
         find_card(settings(tmp_path, OLD))
 
@@ -206,7 +205,7 @@ def test_keys_and_shapes_that_do_not_fit_are_named(weights: Path, network: nn.Mo
     state["classifier.4.bias"] = torch.ones(1000)
     torch.save(state, weights)
     with pytest.raises(CheckpointError) as caught:
-        load_network(SMALL, weights)
+        load_weights(SMALL, weights)
     text = str(caught.value)
     assert "3 missing (features.0.weight, features.0.bias, …)" in text
     assert "1 unexpected (extra)" in text
@@ -239,13 +238,13 @@ def test_the_card_beside_the_weights_is_taken(weights: Path) -> None:
     write_card(card, weights.with_suffix(".yaml"))
     found = find_card(settings(weights.parent))
     assert found == card
-    load_network(found, weights)
+    load_weights(found, weights)
 
 
 def test_the_old_section_stands_in_for_a_card(weights: Path) -> None:
     found = find_card(settings(weights.parent, OLD))
     assert found.weights_sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
-    load_network(found, weights)
+    load_weights(found, weights)
 
 
 def test_a_card_and_an_old_section_that_agree_are_taken(weights: Path) -> None:
@@ -309,7 +308,7 @@ def test_weights_of_the_old_script_give_its_class_and_softmax(tmp_path: Path) ->
     torch.save(old.eval().state_dict(), tmp_path / "model.pt")
     section = {"name": "resnet18", "num_classes": 4, "pretrained": True, "image_size": 224}
     card = find_card(settings(tmp_path, section))
-    network = load_network(card, tmp_path / "model.pt")
+    network, _ = load_weights(card, tmp_path / "model.pt")
     rows = torch.rand(3, 3, 224, 224)
     with torch.inference_mode():
         theirs = old(normalise(rows, IMAGENET_MEAN, IMAGENET_STD)).softmax(1)

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
-from training.bounds import fit_feature_distance, fit_margin, margins
+from training.bounds import fit_feature_distance, fit_margin
+from training.measures import margins
 from training.outcomes import AS_IS, Outcomes, joined
+from transformer.prediction import calibrated
 
 
 def outcomes(best: list[float], variant: str = AS_IS, index: int = 0) -> Outcomes:
@@ -23,14 +25,14 @@ def outcomes(best: list[float], variant: str = AS_IS, index: int = 0) -> Outcome
 
 def test_a_margin_is_what_parts_the_two_best_after_calibration() -> None:
     logits = np.log([[0.7, 0.2, 0.05, 0.05], [0.3, 0.3, 0.2, 0.2]])
-    assert margins(logits, 1.0) == pytest.approx([0.5, 0.0], abs=1e-9)
-    assert margins(logits * 2, 2.0) == pytest.approx([0.5, 0.0], abs=1e-9)
+    assert margins(calibrated(logits, 1.0)) == pytest.approx([0.5, 0.0], abs=1e-9)
+    assert margins(calibrated(logits * 2, 2.0)) == pytest.approx([0.5, 0.0], abs=1e-9)
 
 
 def test_the_margin_turns_the_most_uncertain_tenth_away() -> None:
     found = outcomes(np.linspace(0.1, 3, 100).tolist())
     bound = fit_margin(found, 1.0)
-    assert (margins(found.logits, 1.0) < bound).mean() == pytest.approx(0.1)
+    assert (margins(calibrated(found.logits, 1.0)) < bound).mean() == pytest.approx(0.1)
 
 
 def test_what_is_called_normal_or_was_changed_does_not_count() -> None:

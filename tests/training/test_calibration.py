@@ -5,33 +5,33 @@ import pytest
 
 from serving.card import CLASSES, Card, InputSpec
 from tests.transformer.rooms import EVIDENCE
-from training.calibration import GREATEST, LEAST, fit_temperature, probabilities
-from transformer.prediction import predict_from
+from training.calibration import GREATEST, LEAST, fit_temperature
+from transformer.prediction import calibrated, predict_from
 
 
 def drawn(temperature: float, count: int = 20_000) -> tuple[Any, Any]:
     """Logits [N,4] and labels drawn from what they say at a temperature."""
     random = np.random.default_rng(0)
     logits = random.normal(0, 3, (count, 4)).astype(np.float32)
-    below = probabilities(logits, temperature).cumsum(1)
+    below = calibrated(logits, temperature).cumsum(1)
     return logits, (random.random((count, 1)) > below).sum(1).clip(max=3)
 
 
 def loss(logits: Any, labels: Any, temperature: float) -> float:
-    right = probabilities(logits, temperature)[np.arange(len(labels)), labels]
+    right = calibrated(logits, temperature)[np.arange(len(labels)), labels]
     return float(-np.log(right).mean())
 
 
 def test_probabilities_are_those_of_the_service() -> None:
     logits, _ = drawn(1, count=50)
     card = Card("custom_cnn", InputSpec(64, 64), temperature=1.7)
-    for row, found in zip(logits, probabilities(logits, 1.7), strict=True):
+    for row, found in zip(logits, calibrated(logits, 1.7), strict=True):
         expected = predict_from(row, card, EVIDENCE, "id").probabilities
         assert [expected[name] for name in CLASSES] == found.tolist()
 
 
 def test_logits_far_from_zero_do_not_overflow() -> None:
-    assert probabilities([[5000.0, 0.0], [-5000.0, 0.0]], 1).tolist() == [[1, 0], [0, 1]]
+    assert calibrated([[5000.0, 0.0], [-5000.0, 0.0]], 1).tolist() == [[1, 0], [0, 1]]
 
 
 @pytest.mark.parametrize("true", [0.3, 1.0, 2.5])

@@ -7,7 +7,6 @@ from PIL import Image, ImageOps
 from tests.training.chest import bright, grey, slice_of
 from training.cue_swaps import (
     CUE_SWAPS,
-    NORMAL,
     body_box,
     border,
     choose_donors,
@@ -19,7 +18,7 @@ from training.cue_swaps import (
     stretch,
 )
 from training.lungs import between_air_and_tissue
-from training.pictures import Picture
+from training.pictures import NORMAL, Picture
 
 OWN = slice_of(1, 120, 180)
 DONOR = bright(ImageOps.expand(slice_of(2, 200, 200), 40))

@@ -1,18 +1,18 @@
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from serving.card import PROFILE_BINS, Gate
 from tests.training.answers import outcomes
-from training.calibration import probabilities
 from training.gating import accepts
 from training.outcomes import AS_IS
+from transformer.prediction import calibrated
 
 
-@dataclass(frozen=True)
-class Bounds:
-    margin: float = 0.3
-    feature_distance: float | None = 0.5
+def gate(margin: float = 0.3, feature_distance: float | None = 0.5) -> Gate:
+    black = (1.0, *[0.0] * (PROFILE_BINS - 1))
+    return Gate((black,), (), 1.0, 1.0, margin, feature_distance)
 
 
 # An answer of margin 2 leads by 0.64, one of 0.5 by 0.14.
@@ -26,18 +26,18 @@ GIVEN = replace(
 
 
 @pytest.mark.parametrize(
-    ("bounds", "accepted"),
+    ("gate_", "accepted"),
     [
         # A wrong answer is accepted as well: the gate does not know. Far: the fifth.
-        (Bounds(), [True, True, False, False, False, False]),
-        (Bounds(margin=0.1), [True, True, True, False, False, False]),
-        (Bounds(margin=0.9), [False] * 6),
-        (Bounds(feature_distance=None), [True, True, False, False, True, False]),
+        (gate(), [True, True, False, False, False, False]),
+        (gate(margin=0.1), [True, True, True, False, False, False]),
+        (gate(margin=0.9), [False] * 6),
+        (gate(feature_distance=None), [True, True, False, False, True, False]),
     ],
 )
-def test_one_objection_is_enough(bounds: Bounds, accepted: list[bool]) -> None:
-    assert accepts(bounds, probabilities(GIVEN.logits, 1), GIVEN).tolist() == accepted
+def test_one_objection_is_enough(gate_: Gate, accepted: list[bool]) -> None:
+    assert accepts(gate_, calibrated(GIVEN.logits, 1), GIVEN).tolist() == accepted
 
 
 def test_the_margin_is_of_calibrated_probabilities() -> None:
-    assert accepts(Bounds(), probabilities(GIVEN.logits, 10), GIVEN).sum() == 0
+    assert accepts(gate(), calibrated(GIVEN.logits, 10), GIVEN).sum() == 0

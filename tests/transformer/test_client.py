@@ -431,6 +431,19 @@ async def test_ready_means_that_rows_reach_a_predictor_too(
     assert (status.ready, status.model_loaded) == (False, True)
 
 
+async def test_an_answer_outdates_the_account_that_there_would_be_none(
+    client: PredictorClient, home: Home
+) -> None:
+    with request():
+        card = await client.card()
+        home.answer = lambda: httpx.Response(200, json=said(ready=False))
+        client._status_until = 0.0
+        assert not (await client.status()).ready
+        home.answer = lambda: httpx.Response(200, json=said())
+        await client.infer([ROW], card)
+    assert (await client.status()).ready
+
+
 async def test_the_gauge_says_whether_a_predictor_would_answer(
     client: PredictorClient, home: Home
 ) -> None:
