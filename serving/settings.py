@@ -102,6 +102,7 @@ class Process:
     grpc_address: str = "127.0.0.1:8001"
     predictor_http_address: str = "127.0.0.1:9000"
     predictor_grpc_address: str = "127.0.0.1:9001"
+    predictor_grpc_service: str = ""
     log_level: str = "INFO"
     exit_with_stdin: bool = False
 
@@ -145,6 +146,7 @@ ENVIRONMENT = {
     "GRPC_ADDRESS": "gRPC address of this process, likewise; over `GRPC_PORT`.",
     "PREDICTOR_HTTP_ADDRESS": "Where the transformer reads the predictor's card.",
     "PREDICTOR_GRPC_ADDRESS": "Where the transformer sends rows; any gRPC target.",
+    "PREDICTOR_GRPC_SERVICE": "Where it sends them while no address of that target answers.",
     "DEVICE": "Over `predictor.device`.",
     "PRECISION": "Over `predictor.precision`.",
     "DRAIN_DELAY_S": "Over `shutdown.drain_delay_s`.",
@@ -197,6 +199,7 @@ def _process(environment: Mapping[str, str]) -> Process:
         grpc_address=given.get("GRPC_ADDRESS", grpc),
         predictor_http_address=given.get("PREDICTOR_HTTP_ADDRESS", defaults.predictor_http_address),
         predictor_grpc_address=given.get("PREDICTOR_GRPC_ADDRESS", defaults.predictor_grpc_address),
+        predictor_grpc_service=given.get("PREDICTOR_GRPC_SERVICE", defaults.predictor_grpc_service),
         log_level=log_level,
         exit_with_stdin=given.get("EXIT_WITH_STDIN") == "1",
     )

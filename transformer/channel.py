@@ -1,4 +1,9 @@
-"""The gRPC channel to the predictors: spread over all of them, and quick to find new ones."""
+"""The gRPC channel to the predictors: spread over all of them, and quick to find new ones.
+
+A name's addresses come from a cluster's DNS, which may go on telling the old ones for half a minute
+(kubeadm's and kind's CoreDNS cache answers for 30 s). A Service's own address is always true, but a
+connection to it stays with one predictor: it is kept for when none of the name's can be reached.
+"""
 
 import asyncio
 import json
@@ -14,52 +19,81 @@ CLOSE_SECONDS = 30.0
 
 
 class PredictorChannel:
-    """A channel that can be asked whether it leads anywhere, and be made anew if it does not."""
+    """A channel that can be asked whether it leads anywhere, and be made anew if it does not.
 
-    def __init__(self, target: str, body_bytes: int) -> None:
+    `target` names every predictor's address; `service`, if not empty, is one for all of them.
+    """
+
+    def __init__(self, target: str, service: str, body_bytes: int) -> None:
         self._target = target
         self._options = channel_options(body_bytes)
         self._closing: set[asyncio.Task[None]] = set()
+        self._addresses = 0
         self._open()
+        self._service = self._opened(service) if service else None
+        self._service_stub = GRPCInferenceServiceStub(self._service) if service else None
+
+    @property
+    def stub_elsewhere(self) -> GRPCInferenceServiceStub:
+        """For a call that no predictor took: another predictor or, with none left, the Service."""
+        if self._channel.get_state() is grpc.ChannelConnectivity.READY:
+            return self.stub
+        return self._service_stub or self.stub
 
     async def connected(self) -> bool:
         """Whether a call would find a predictor."""
-        failed = (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN)
-        try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                while True:
-                    state = self._channel.get_state(try_to_connect=True)
-                    if state is grpc.ChannelConnectivity.READY:
-                        return True
-                    if state in failed:
-                        return False
-                    await self._channel.wait_for_state_change(state)
-        except TimeoutError:
-            return False
+        if await connected(self._channel):
+            return True
+        return self._service is not None and await connected(self._service)
 
-    async def count_addresses(self) -> int:
-        """How many addresses the target names now."""
-        return await count_addresses(self._target)
+    async def look(self) -> int:
+        """How many addresses the target names now; the first after none are tried at once.
 
-    def renew(self) -> None:
-        """Ask for the addresses anew. A channel whose name led nowhere asks less and less often.
-
-        After some minutes that is every two minutes, and no option shortens it. Source: gRPC's
+        A channel whose name led nowhere asks less and less often, after some minutes every two
+        minutes, and no option shortens it: it is made anew. Source: gRPC's
         GRPC_DNS_RECONNECT_MAX_BACKOFF_SECONDS.
         """
+        known, self._addresses = self._addresses, await count_addresses(self._target)
+        if self._addresses and not known and not await connected(self._channel):
+            self._renew()
+        return self._addresses
+
+    async def close(self) -> None:
+        """Close the channels and those that were given up; the doors have drained before."""
+        await self._channel.close()
+        if self._service is not None:
+            await self._service.close()
+        await asyncio.gather(*self._closing)
+
+    def _renew(self) -> None:
         closing = asyncio.create_task(self._channel.close(CLOSE_SECONDS))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
         self._open()
 
-    async def close(self) -> None:
-        """Close the channel and those that were given up; the doors have drained before."""
-        await self._channel.close()
-        await asyncio.gather(*self._closing)
-
     def _open(self) -> None:
-        self._channel = grpc.aio.insecure_channel(self._target, options=self._options)
+        self._channel = self._opened(self._target)
+        # Its calls go to each predictor in turn.
         self.stub = GRPCInferenceServiceStub(self._channel)
+
+    def _opened(self, target: str) -> grpc.aio.Channel:
+        return grpc.aio.insecure_channel(target, options=self._options)
+
+
+async def connected(channel: grpc.aio.Channel) -> bool:
+    """Whether a call on this channel would find its way; one that is connecting is waited for."""
+    failed = (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN)
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            while True:
+                state = channel.get_state(try_to_connect=True)
+                if state is grpc.ChannelConnectivity.READY:
+                    return True
+                if state in failed:
+                    return False
+                await channel.wait_for_state_change(state)
+    except TimeoutError:
+        return False
 
 
 def channel_options(body_bytes: int) -> list[tuple[str, str | int]]:

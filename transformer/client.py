@@ -81,7 +81,11 @@ class PredictorClient:
         process = settings.process
         self._calls_per_predictor = settings.transformer.calls_per_predictor
         self._metrics = metrics
-        self._channel = PredictorChannel(process.predictor_grpc_address, settings.limits.body_bytes)
+        self._channel = PredictorChannel(
+            process.predictor_grpc_address,
+            process.predictor_grpc_service,
+            settings.limits.body_bytes,
+        )
         self._http = http_client(process.predictor_http_address)
         self._cards: dict[str, Card] = {}
         self._newest: Card | None = None
@@ -141,13 +145,9 @@ class PredictorClient:
 
     async def watch_predictors(self) -> None:
         """Keep as many calls under way as there are predictors, and their gauge true, for ever."""
-        known = 0
         while True:
-            addresses = await self._channel.count_addresses()
+            addresses = await self._channel.look()
             self._batcher.in_flight = self._calls_per_predictor * max(1, addresses)
-            if addresses and not known and not await self._channel.connected():
-                self._channel.renew()
-            known = addresses
             await self.status()
             await asyncio.sleep(WATCH_SECONDS)
 
@@ -160,25 +160,25 @@ class PredictorClient:
     async def _call(
         self, key: Hashable, rows: list[NDArray[np.uint8]], deadline: float
     ) -> list[Answer]:
-        """One RPC; where no predictor took it, once more, so that round robin tries another."""
+        """One RPC; where no predictor took it, once more, elsewhere."""
         assert isinstance(key, tuple)
         version, _, cam = key
         request = infer_request(rows, self._cards[version], cam=cam)
         with self._metrics.stages.stage("transfer"):
             try:
-                response = await self._rpc(request, deadline)
+                response = await self._rpc(self._channel.stub, request, deadline)
             except errors.Unavailable:
                 self._metrics.call_retries.inc()
-                response = await self._rpc(request, deadline)
+                response = await self._rpc(self._channel.stub_elsewhere, request, deadline)
         if not self._status.ready:
             # An answer is newer than the account that there would be none.
             self._status_until = 0.0
         return self._answers(response)
 
-    async def _rpc(self, request: Any, deadline: float) -> Any:
+    async def _rpc(self, stub: Any, request: Any, deadline: float) -> Any:
         remaining = deadline - asyncio.get_running_loop().time()
         try:
-            return await self._channel.stub.ModelInfer(request, timeout=max(remaining, 0.001))
+            return await stub.ModelInfer(request, timeout=max(remaining, 0.001))
         except grpc.aio.AioRpcError as error:
             raise self._translated(error) from None
 

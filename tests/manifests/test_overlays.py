@@ -63,7 +63,9 @@ def test_the_transformer_spreads_its_calls_over_the_headless_service(
     transformer = service["spec"]["transformer"]
     target = "--predictor_host=dns:///ctscan-predictor-grpc:8081"
     assert target in container(transformer)["args"]
-    assert environment(transformer)["PREDICTOR_HTTP_ADDRESS"] == "ctscan-predictor:80"
+    told = environment(transformer)
+    assert told["PREDICTOR_HTTP_ADDRESS"] == "ctscan-predictor:80"
+    assert told["PREDICTOR_GRPC_SERVICE"] == "dns:///ctscan-predictor:8081"
     headless = one(overlay, "Service", "ctscan-predictor-grpc")["spec"]
     assert headless["clusterIP"] == "None"
     assert headless["selector"] == {"app": "isvc.ctscan-predictor"}

@@ -96,6 +96,7 @@ def test_every_variable_is_read(write: Write) -> None:
             "GRPC_PORT": "8081",
             "PREDICTOR_HTTP_ADDRESS": "unix:/p.sock",
             "PREDICTOR_GRPC_ADDRESS": "dns:///p:8081",
+            "PREDICTOR_GRPC_SERVICE": "dns:///s:8081",
             "LOG_LEVEL": "debug",
             "EXIT_WITH_STDIN": "1",
         }
@@ -111,6 +112,7 @@ def test_every_variable_is_read(write: Write) -> None:
         grpc_address="0.0.0.0:8081",
         predictor_http_address="unix:/p.sock",
         predictor_grpc_address="dns:///p:8081",
+        predictor_grpc_service="dns:///s:8081",
         log_level="DEBUG",
         exit_with_stdin=True,
     )

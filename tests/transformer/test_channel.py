@@ -51,7 +51,7 @@ def address(tmp_path: Path) -> str:
 
 @pytest.fixture
 async def channel(address: str) -> AsyncIterator[PredictorChannel]:
-    made = PredictorChannel(address, 1024)
+    made = PredictorChannel(address, "", 1024)
     yield made
     await made.close()
 
@@ -61,7 +61,7 @@ async def test_a_channel_is_connected_while_somebody_is_there(
 ) -> None:
     assert not await channel.connected()
     async with serving(Predictor(), address):
-        channel.renew()
+        channel._renew()
         assert await channel.connected()
     # That the server has gone reaches the channel in its own time.
     async with asyncio.timeout(30):
@@ -75,7 +75,7 @@ async def test_a_channel_that_is_still_connecting_is_not_connected(
     monkeypatch.setattr("transformer.channel.CONNECT_SECONDS", 0.01)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         host, port = silent.getsockname()
-        channel = PredictorChannel(f"{host}:{port}", 1024)
+        channel = PredictorChannel(f"{host}:{port}", "", 1024)
         assert not await channel.connected()
         await channel.close()
 
@@ -88,11 +88,73 @@ async def test_a_call_under_way_outlives_the_renewal(
     async with serving(predictor, address):
         old = asyncio.ensure_future(channel.stub.ServerLive(pb.ServerLiveRequest()))
         await asyncio.wait_for(predictor.entered.wait(), 30)
-        channel.renew()
+        channel._renew()
         new = asyncio.ensure_future(channel.stub.ServerLive(pb.ServerLiveRequest()))
         predictor.gate.set()
         assert (await old).live
         assert (await new).live
+
+
+async def test_a_call_is_tried_again_with_another_predictor_of_the_target(
+    channel: PredictorChannel, address: str, tmp_path: Path
+) -> None:
+    async with serving(Predictor(), address):
+        channel._renew()
+        assert await channel.connected()
+        assert channel.stub_elsewhere is channel.stub
+
+
+async def test_a_call_is_tried_again_through_the_service_while_the_target_names_none(
+    address: str, tmp_path: Path
+) -> None:
+    gone = f"unix:{tmp_path / 'gone.sock'}"
+    async with serving(Predictor(), address):
+        channel = PredictorChannel(gone, address, 1024)
+        with pytest.raises(aio.AioRpcError):
+            await channel.stub.ServerLive(pb.ServerLiveRequest())
+        assert await channel.connected()
+        assert (await channel.stub_elsewhere.ServerLive(pb.ServerLiveRequest())).live
+        await channel.close()
+
+
+async def test_without_a_service_a_call_is_tried_again_the_same_way(
+    channel: PredictorChannel,
+) -> None:
+    assert channel.stub_elsewhere is channel.stub
+
+
+@pytest.mark.parametrize(
+    ("addresses", "found", "renewed"),
+    [
+        ([0, 0, 2, 2], False, 1),
+        ([0, 2, 0, 2], False, 2),
+        ([0, 2, 2, 2], True, 0),
+        ([2, 2, 2, 2], True, 0),
+        ([0, 0, 0, 0], False, 0),
+    ],
+)
+async def test_the_first_address_after_none_is_tried_at_once(
+    channel: PredictorChannel,
+    monkeypatch: pytest.MonkeyPatch,
+    addresses: list[int],
+    found: bool,
+    renewed: int,
+) -> None:
+    looks = iter(addresses)
+
+    async def count(_: str) -> int:
+        return next(looks)
+
+    async def connected(_: aio.Channel) -> bool:
+        return found
+
+    monkeypatch.setattr("transformer.channel.count_addresses", count)
+    monkeypatch.setattr("transformer.channel.connected", connected)
+    stubs = set()
+    for expected in addresses:
+        assert await channel.look() == expected
+        stubs.add(channel.stub)
+    assert len(stubs) == 1 + renewed
 
 
 @pytest.mark.parametrize(
@@ -116,8 +178,8 @@ async def test_addresses_of_a_target_are_counted(
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
     assert await count_addresses(target) == count
-    channel = PredictorChannel(target, 1024)
-    assert await channel.count_addresses() == count
+    channel = PredictorChannel(target, "", 1024)
+    assert await channel.look() == count
     await channel.close()
 
 

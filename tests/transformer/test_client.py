@@ -69,19 +69,15 @@ class Channel:
     """The way there: a stub at its end, and how many addresses its name has, look after look."""
 
     def __init__(self, stub: Stub) -> None:
-        self.stub = stub
+        self.stub = self.stub_elsewhere = stub
         self.leads_somewhere = True
         self.addresses = [1]
-        self.renewed = 0
 
     async def connected(self) -> bool:
         return self.leads_somewhere
 
-    async def count_addresses(self) -> int:
+    async def look(self) -> int:
         return self.addresses.pop(0) if len(self.addresses) > 1 else self.addresses[0]
-
-    def renew(self) -> None:
-        self.renewed += 1
 
     async def close(self) -> None: ...
 
@@ -297,15 +293,16 @@ async def test_what_the_predictor_says_in_our_own_words(
 
 
 @pytest.mark.parametrize("name", [None, "Draining", "ModelNotLoaded"])
-async def test_a_call_that_nobody_took_is_tried_once_more(
-    client: PredictorClient, stub: Stub, name: str | None
+async def test_a_call_that_nobody_took_is_tried_once_more_elsewhere(
+    client: PredictorClient, channel: Channel, name: str | None
 ) -> None:
     trailers = [("ctscan-error", name)] if name else []
-    stub.outcomes = [failure(Code.UNAVAILABLE, *trailers), CARD]
+    channel.stub.outcomes = [failure(Code.UNAVAILABLE, *trailers)]
+    channel.stub_elsewhere = Stub()
     with request():
         (answer,) = await client.infer([ROW], await client.card())
     assert answer.card == CARD
-    assert len(stub.requests) == 2
+    assert (len(channel.stub.requests), len(channel.stub_elsewhere.requests)) == (1, 1)
 
 
 async def test_a_call_is_tried_twice_at_most(client: PredictorClient, stub: Stub) -> None:
@@ -395,31 +392,6 @@ async def test_there_are_as_many_calls_under_way_as_predictors_ask_for(
     await asyncio.sleep(WATCH_SECONDS)
     assert client._batcher.in_flight == Settings().transformer.calls_per_predictor
     watching.cancel()
-
-
-@pytest.mark.looptime
-@pytest.mark.parametrize(
-    ("addresses", "connected", "renewed"),
-    [
-        ([0, 0, 2, 2], False, 1),
-        ([0, 2, 0, 2], False, 2),
-        ([0, 2, 2, 2], True, 0),
-        ([2, 2, 2, 2], True, 0),
-        ([0, 0, 0, 0], False, 0),
-    ],
-)
-async def test_the_first_address_after_none_is_looked_at_at_once(
-    client: PredictorClient,
-    channel: Channel,
-    addresses: list[int],
-    connected: bool,
-    renewed: int,
-) -> None:
-    channel.leads_somewhere = connected
-    watching = watched(client, channel, *addresses)
-    await asyncio.sleep(3.5 * WATCH_SECONDS)
-    watching.cancel()
-    assert channel.renewed == renewed
 
 
 async def test_ready_means_that_rows_reach_a_predictor_too(
