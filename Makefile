@@ -89,13 +89,7 @@ kind-up: ## with Docker, kind and kubectl: a cluster, the images in it, the serv
 
 deploy: ## apply manifests/overlays/OVERLAY to the current kube context and wait until it is ready
 	kubectl apply -k manifests/overlays/$(OVERLAY)
-	@seen=$$(kubectl -n ctscan get inferenceservice ctscan -o jsonpath='{.metadata.generation}'); \
-		kubectl -n ctscan wait inferenceservice/ctscan --timeout=60s \
-			--for=jsonpath='{.status.observedGeneration}'=$$seen
-	@for part in predictor transformer; do \
-		kubectl -n ctscan rollout status deployment/ctscan-$$part --timeout=300s || exit 1; \
-	done
-	@kubectl -n ctscan wait --for=condition=Ready inferenceservice/ctscan --timeout=60s
+	@manifests/wait-ready ctscan
 	@echo "try it:  curl -F file=@docs/slice.png -H Host:$$(kubectl -n ctscan get inferenceservice \
 		ctscan -o jsonpath='{.status.url}' | sed 's|.*://||') http://127.0.0.1:30080/predict"
 
