@@ -73,9 +73,7 @@ async def predictor(settings: Settings) -> None:
     )
     stop_on_signals(lifecycle, process.exit_with_stdin)
     warm_up = asyncio.create_task(model.warm_up())
-    # A warm-up that fails ends the process: what it raised is raised again below.
-    warm_up.add_done_callback(lambda task: lifecycle.stop() if task.exception() else None)
-    await serve(app, listener, server, lifecycle, model.close)
+    await serve(app, listener, server, lifecycle, model.close, warm_up)
     await warm_up
 
 

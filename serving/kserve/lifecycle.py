@@ -49,8 +49,17 @@ async def serve(
     grpc_server: aio.Server,
     lifecycle: Lifecycle,
     close: Callable[[], Awaitable[None]],
+    warm: Awaitable[None] | None = None,
 ) -> None:
-    """Serve both doors until the lifecycle stops, then drain them together and close last."""
+    """Serve both doors until the lifecycle stops, then drain them together and close last.
+
+    The gRPC door opens when `warm` is done, if it is given. A channel that spreads its calls takes
+    a pod whose door is open for one that works: it would send a pod that refuses every call, and
+    be done with it soon, the most.
+
+    Raises:
+        Exception: what a door, or `warm`, failed with.
+    """
     rest = _Rest(
         uvicorn.Config(
             app,
@@ -62,7 +71,8 @@ async def serve(
             timeout_graceful_shutdown=max(1, round(lifecycle.settings.grace_s)),
         )
     )
-    await grpc_server.start()
+    opening = asyncio.create_task(_open(grpc_server, warm))
+    opening.add_done_callback(lambda task: lifecycle.stop() if _failed(task) else None)
     serving = asyncio.create_task(rest.serve(sockets=[listener]))
     stopping = asyncio.create_task(lifecycle.stopping.wait())
     logger.info("serving")
@@ -71,14 +81,25 @@ async def serve(
     logger.info("draining")
     await asyncio.sleep(lifecycle.settings.drain_delay_s)
     rest.should_exit = True
+    opening.cancel()
     ended = await asyncio.gather(
         serving, grpc_server.stop(lifecycle.settings.grace_s), return_exceptions=True
     )
     await close()
-    for failure in ended:
+    for failure in (*ended, _failed(opening)):
         if isinstance(failure, BaseException):
             raise failure
     logger.info("stopped")
+
+
+async def _open(grpc_server: aio.Server, warm: Awaitable[None] | None) -> None:
+    if warm is not None:
+        await asyncio.shield(warm)
+    await grpc_server.start()
+
+
+def _failed(task: "asyncio.Task[None]") -> BaseException | None:
+    return task.exception() if task.done() and not task.cancelled() else None
 
 
 def add_probes(app: FastAPI, ready: Callable[[], Awaitable[bool]]) -> None:

@@ -120,7 +120,8 @@ def test_a_distance_is_measured_where_there_is_a_bank() -> None:
     rows = random_rows(12, 32, 32, 3)
     # Way beyond the rows' own features, so that all are near some and none is near all.
     bank = functional.normalize(torch.randn(30, 96), dim=1)
-    engine = Engine(CNN, Stub(echo_features), Predictor(device="cpu"), bank=bank)
+    plain = Predictor(device="cpu", precision="fp32")
+    engine = Engine(CNN, Stub(echo_features), plain, bank=bank)
     engine.warm_up()
     assert engine.has_distance
     found = apart_of(engine.run(rows))

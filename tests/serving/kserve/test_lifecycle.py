@@ -6,6 +6,7 @@ import select
 import signal
 import socket
 import sys
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -46,6 +47,7 @@ class Service:
         self.model = Toy()
         self.lifecycle = Lifecycle(shutdown)
         self.happened: list[str] = []
+        self.warm: asyncio.Future[None] | None = None
         self._http = folder / "http.sock"
         self._grpc = f"unix:{folder / 'grpc.sock'}"
 
@@ -57,7 +59,8 @@ class Service:
         add_probes(app, self.ready)
         install_http_door(app, Limits(), translate, SDK_ERRORS)
         server = grpc_server(self._grpc, plane, closed, plane.ready, Limits(), CollectorRegistry())
-        await serve(app, bind(f"unix:{self._http}"), server, self.lifecycle, self.close)
+        http = bind(f"unix:{self._http}")
+        await serve(app, http, server, self.lifecycle, self.close, self.warm)
         self.happened.append("ended")
 
     async def ready(self) -> bool:
@@ -124,6 +127,53 @@ async def test_not_ready_then_both_doors_drain_together_and_the_client_is_closed
         assert service.happened == ["answered", "answered", "closed", "ended"]
         with pytest.raises(httpx.ConnectError):
             await rest.get("/livez")
+
+
+async def test_the_grpc_door_opens_when_the_service_is_warm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = Service(tmp_path, Shutdown())
+    service.warm = asyncio.get_running_loop().create_future()
+    kind = type(aio.server())
+    start = kind.start
+
+    async def opened(server: aio.Server) -> None:
+        service.happened.append("opened")
+        await start(server)
+
+    monkeypatch.setattr(kind, "start", opened)
+    serving = asyncio.ensure_future(service.serve())
+    transport = httpx.AsyncHTTPTransport(uds=str(tmp_path / "http.sock"), retries=20)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as rest:
+        assert (await rest.get("/livez")).status_code == 200
+    service.happened.append("warm")
+    service.warm.set_result(None)
+    async with service.clients():
+        service.lifecycle.stop()
+    await serving
+    assert service.happened == ["warm", "opened", "closed", "ended"]
+
+
+async def test_a_service_that_is_stopped_before_it_is_warm_ends(tmp_path: Path) -> None:
+    service = Service(tmp_path, Shutdown())
+    service.warm = asyncio.get_running_loop().create_future()
+    serving = asyncio.ensure_future(service.serve())
+    await asyncio.sleep(0)
+    service.lifecycle.stop()
+    await asyncio.wait_for(serving, 30)
+    assert service.happened == ["closed", "ended"]
+
+
+async def test_a_service_that_fails_to_get_warm_ends_with_the_reason(tmp_path: Path) -> None:
+    service = Service(tmp_path, Shutdown())
+    service.warm = asyncio.get_running_loop().create_future()
+    service.warm.set_exception(ValueError("no such weights"))
+    with pytest.raises(ValueError, match="no such weights") as caught:
+        await asyncio.wait_for(service.serve(), 30)
+    # Else they hold the gRPC server to the end of the interpreter, where gRPC cannot end it.
+    traceback.clear_frames(caught.tb)
+    assert service.lifecycle.draining
+    assert service.happened == ["closed"]
 
 
 async def test_a_request_that_outlives_the_grace_is_ended(tmp_path: Path) -> None:
