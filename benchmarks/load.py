@@ -1,88 +1,70 @@
-"""Load on one HTTP service: closed loop, each connection its own thread, over kept connections."""
+"""Load on one HTTP service: closed loop, and open loop at times fixed beforehand.
 
-import http.client
-import statistics
-import threading
+One event loop on bare sockets: client and server share the cores here, and what the client costs is
+taken from the server. `Load.client_cpu_s` says how much that was.
+"""
+
+import asyncio
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from urllib.parse import urlsplit
+from collections.abc import Coroutine, Sequence
+from itertools import count
+from typing import Any
 
-BOUNDARY = "ctscan-benchmark"
+import uvloop
 
-
-@dataclass(frozen=True)
-class Load:
-    """What came of it: seconds of each 200 answer, other statuses, and the whole run's seconds."""
-
-    seconds: tuple[float, ...]
-    failures: int
-    wall_s: float
-
-    @property
-    def per_second(self) -> float:
-        return len(self.seconds) / self.wall_s
-
-    @property
-    def p50_ms(self) -> float:
-        return statistics.median(self.seconds) * 1000
-
-    @property
-    def p99_ms(self) -> float:
-        return sorted(self.seconds)[int(0.99 * (len(self.seconds) - 1))] * 1000
+from benchmarks.connection import Connection
+from benchmarks.outcome import Load, Outcome
+from benchmarks.request import Target
 
 
-def multipart(image: bytes) -> bytes:
-    """The body of `POST /predict`."""
-    head = (
-        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="slice.png"\r\n'
-        "Content-Type: image/png\r\n\r\n"
-    )
-    return head.encode() + image + f"\r\n--{BOUNDARY}--\r\n".encode()
+async def closed_loop(target: Target, connections: int, seconds: float) -> Load:
+    """Each connection sends its next request as soon as it has its answer."""
+    turns = count()
+    start, cpu = time.perf_counter(), time.process_time()
+
+    async def one() -> list[Outcome]:
+        outcomes = []
+        connection = Connection(target)
+        while (sent := time.perf_counter()) < start + seconds:
+            status = await connection.send(next(turns))
+            outcomes.append(Outcome(sent, sent, time.perf_counter(), status))
+        connection.close()
+        return outcomes
+
+    parts = await asyncio.gather(*(one() for _ in range(connections)))
+    outcomes = tuple(outcome for part in parts for outcome in part)
+    return Load(outcomes, start, start + seconds, time.process_time() - cpu)
 
 
-def closed_loop(url: str, images: Sequence[bytes], connections: int, requests: int) -> Load:
-    """Send `requests` in all; each connection sends its next as soon as it has its answer."""
-    bodies = [multipart(image) for image in images]
-    turns = iter(range(requests))
-    lock = threading.Lock()
-    seconds: list[float] = []
-    failures = 0
+async def open_loop(target: Target, arrivals: Sequence[float]) -> Load:
+    """Send at these seconds after the start, however late the answers are.
 
-    def connection() -> None:
-        nonlocal failures
-        client = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
-        while True:
-            with lock:
-                turn = next(turns, None)
-            if turn is None:
-                break
-            took, status = post(client, bodies[turn % len(bodies)])
-            with lock:
-                if status == 200:
-                    seconds.append(took)
-                else:
-                    failures += 1
-        client.close()
+    The time of an answer counts from when its request was due: a client that is kept waiting waits,
+    whatever it is kept waiting by. (Counted from when it was sent, a stalled server would delay the
+    very requests that would have shown the stall.)
+    """
+    start, cpu = time.perf_counter(), time.process_time()
+    free: list[Connection] = []
 
-    threads = [threading.Thread(target=connection) for _ in range(connections)]
-    start = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return Load(tuple(seconds), failures, time.perf_counter() - start)
+    async def one(turn: int, due: float) -> Outcome:
+        sent = time.perf_counter()
+        connection = free.pop() if free else Connection(target)
+        status = await connection.send(turn)
+        free.append(connection)
+        return Outcome(due, sent, time.perf_counter(), status)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = []
+        for turn, seconds in enumerate(arrivals):
+            due = start + seconds
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            tasks.append(group.create_task(one(turn, due)))
+    for connection in free:
+        connection.close()
+    outcomes = tuple(task.result() for task in tasks)
+    return Load(outcomes, start, start + arrivals[-1], time.process_time() - cpu)
 
 
-def post(client: http.client.HTTPConnection, body: bytes) -> tuple[float, int]:
-    """Seconds and status of one `POST /predict`."""
-    start = time.perf_counter()
-    client.request(
-        "POST",
-        "/predict",
-        body,
-        {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"},
-    )
-    answer = client.getresponse()
-    answer.read()
-    return time.perf_counter() - start, answer.status
+def run(load: Coroutine[Any, Any, Load]) -> Load:
+    """The outcome of one load, on an event loop of its own."""
+    return uvloop.run(load)
