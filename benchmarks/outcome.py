@@ -25,7 +25,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Load:
-    """All requests that were due from `start` to `end`; `client_cpu_s` is what sending them cost."""
+    """All requests due from `start` to `end`; `client_cpu_s` is what sending them cost."""
 
     outcomes: tuple[Outcome, ...]
     start: float
@@ -71,6 +71,11 @@ class Load:
     @property
     def failures(self) -> int:
         return len(self.outcomes) - len(self.good_ms)
+
+    @property
+    def wall_s(self) -> float:
+        """Until the last answer."""
+        return max(outcome.answered for outcome in self.outcomes) - self.start
 
     @property
     def client_ms(self) -> float:

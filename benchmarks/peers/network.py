@@ -23,7 +23,7 @@ BATCH_WAIT_S = 0.01
 def load_network() -> nn.Module:
     """The network with the weights at `MODEL_PATH`, eager fp32 on the CPU."""
     state = torch.load(os.environ["MODEL_PATH"], weights_only=True)
-    network = resnet18(num_classes=len(CLASSES))
+    network: nn.Module = resnet18(num_classes=len(CLASSES))
     network.load_state_dict({key.removeprefix("backbone."): value for key, value in state.items()})
     return network.eval()
 

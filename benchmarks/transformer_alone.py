@@ -1,0 +1,74 @@
+"""The transformer before a predictor that answers at once, against bare decode and resize."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from benchmarks import request
+from benchmarks.bare import ms_an_image
+from benchmarks.load import closed_loop, run
+from benchmarks.scene import Scene
+from benchmarks.servers import Server, answers, cpu_seconds, free_port
+
+
+@dataclass(frozen=True)
+class Alone:
+    transformer: Server
+    stub: Server
+    url: str
+
+
+@contextmanager
+def transformer_alone(scene: Scene) -> Iterator[Alone]:
+    """A transformer of its own and the stub that it asks."""
+    card = str(scene.weights.with_suffix(".yaml"))
+    http, grpc, own_http, own_grpc = (free_port() for _ in range(4))
+    stub = Server(
+        "stub predictor",
+        [sys.executable, "-m", "benchmarks.stub_predictor", card, str(http), str(grpc)],
+        scene.environment,
+        lambda: answers(f"127.0.0.1:{http}", "/card"),
+        scene.folder / "stub.log",
+    )
+    transformer = Server(
+        "transformer",
+        [sys.executable, "-m", "transformer"],
+        {
+            **scene.environment,
+            "HTTP_ADDRESS": f"127.0.0.1:{own_http}",
+            "GRPC_ADDRESS": f"127.0.0.1:{own_grpc}",
+            "PREDICTOR_HTTP_ADDRESS": f"127.0.0.1:{http}",
+            "PREDICTOR_GRPC_ADDRESS": f"127.0.0.1:{grpc}",
+            "DRIFT_CURRENT_PATH": str(scene.folder / "drift-alone.csv"),
+        },
+        lambda: answers(f"127.0.0.1:{own_http}", "/v2/health/ready"),
+        scene.folder / "transformer.log",
+    )
+    with stub, transformer:
+        yield Alone(transformer, stub, f"http://127.0.0.1:{own_http}")
+
+
+def measure_transformer(scene: Scene, alone: Alone, seconds: float) -> dict[str, float]:
+    """Images/s at 32 connections, as a share of what bare decode and resize make of these cores.
+
+    Only of what is left of them: client and stub have no part in a transformer's machine.
+    """
+    bare_ms, _ = ms_an_image(
+        lambda: [scene.bare.prepare(image) for image in scene.images],
+        len(scene.images),
+        seconds / 4,
+    )
+    before = cpu_seconds(alone.stub.pid), cpu_seconds(alone.transformer.pid)
+    load = run(closed_loop(request.predict(alone.url, scene.images), 32, seconds))
+    stub_s = cpu_seconds(alone.stub.pid) - before[0]
+    own_s = cpu_seconds(alone.transformer.pid) - before[1]
+    cores = scene.cores - (stub_s + load.client_cpu_s) / load.wall_s
+    return {
+        "transformer.per_second": load.per_second,
+        "transformer.cpu_ms": own_s * 1000 / len(load.outcomes),
+        "transformer.cores_left": cores,
+        "transformer.bare_per_second": cores * 1000 / bare_ms,
+        "transformer.failures": load.failures,
+        "ratio.transformer": load.per_second * bare_ms / 1000 / cores,
+    }
