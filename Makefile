@@ -1,8 +1,9 @@
 # `make help` lists what there is to do. It needs make and Python 3.11, 3.12 or 3.13, nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
-COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --fork-strategy fewest \
+COMPILE := $(BIN)/uv pip compile --quiet --universal --fork-strategy fewest \
 	--generate-hashes --no-header --no-annotate
+PEERS := benchmarks/peers/requirements
 
 # What builds the images, with the flags of `docker build`, and what it calls them.
 IMAGE_BUILD ?= docker build
@@ -52,10 +53,10 @@ format: .venv/.installed ## put the sources into shape
 docs: .venv/.installed ## write the generated pages anew
 	$(BIN)/python docs/generate.py
 
-bench: .venv/.installed ## measure and write the table, with this machine's description
+bench: .venv/.installed .venv-peers/.installed ## measure and write the tables, in twelve minutes
 	$(BIN)/python -m benchmarks.run
 
-bench-quick: .venv/.installed ## the same in a minute, for a first look
+bench-quick: .venv/.installed .venv-peers/.installed ## the core of it, printed, in three minutes
 	$(BIN)/python -m benchmarks.run --quick
 
 audit: .venv/.installed ## tell what is wrong with labelled images: DATA=folder [OUT=folder]
@@ -103,25 +104,39 @@ e2e-all: .venv/.installed ## all of that and whatever else happens to pods, in t
 	$(BIN)/pytest tests/e2e
 
 lock: | $(BIN)/uv ## pin anew what pyproject.toml asks for; UPGRADE=1 takes the newest
-	$(COMPILE) --extra dev $(if $(UPGRADE),--upgrade) --output-file locks/dev.txt
-	$(COMPILE) --extra predictor --constraint locks/dev.txt --output-file locks/predictor.txt
-	$(COMPILE) --extra transformer --constraint locks/dev.txt --output-file locks/transformer.txt
-	@! grep -n '://' locks/*.txt || { echo "make lock: a lock holds an address" >&2; exit 1; }
+	$(COMPILE) pyproject.toml --extra dev $(if $(UPGRADE),--upgrade) --output-file locks/dev.txt
+	$(COMPILE) pyproject.toml --extra predictor --constraint locks/dev.txt \
+		--output-file locks/predictor.txt
+	$(COMPILE) pyproject.toml --extra transformer --constraint locks/dev.txt \
+		--output-file locks/transformer.txt
+	$(COMPILE) $(PEERS).in $(if $(UPGRADE),--upgrade) --output-file $(PEERS).txt
+	@! grep -n '://' locks/*.txt $(PEERS).txt || { echo "make lock: a lock holds an address" >&2; exit 1; }
 
 clean: ## remove what make made
-	rm -rf .venv .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache \
+	rm -rf .venv .venv-peers .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache \
 		build dist ctscan.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# uv does in a fifth of the time what pip does. pip itself goes to work where its configuration
-# names another index, which uv would not know of, and where uv finds no way out.
+# Locked packages into the environment $(1). uv does in a fifth of the time what pip does; pip itself
+# goes to work where its configuration names another index, which uv would not know of, and where uv
+# finds no way out.
+define INSTALL
+	@echo "installing the locked packages into $(1)"
+	@{ ! $(1)/bin/python -m pip config list | grep -E '(index-url|no-index)=' >/dev/null \
+		&& $(BIN)/uv pip sync --quiet --python $(1)/bin/python --require-hashes $(2); } \
+		|| $(1)/bin/python -m pip install --quiet --require-hashes --requirement $(2)
+endef
+
 .venv/.installed: locks/dev.txt pyproject.toml | $(BIN)/uv
-	@echo "installing the locked packages into .venv"
-	@{ ! $(BIN)/python -m pip config list | grep -E '(index-url|no-index)=' >/dev/null \
-		&& $(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes locks/dev.txt; } \
-		|| $(BIN)/python -m pip install --quiet --require-hashes --requirement locks/dev.txt
+	$(call INSTALL,.venv,locks/dev.txt)
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --offline --no-deps \
 		--no-build-isolation --editable .
+	@touch $@
+
+# What `make bench` measures the service against, apart from what the service needs.
+.venv-peers/.installed: $(PEERS).txt | .venv/.installed
+	@test -d .venv-peers || $(BIN)/python -m venv .venv-peers
+	$(call INSTALL,.venv-peers,$(PEERS).txt)
 	@touch $@
 
 $(BIN)/uv:

@@ -1,6 +1,7 @@
 """One kept HTTP connection, on the least machinery that will do."""
 
 import asyncio
+from contextlib import suppress
 
 from benchmarks.request import Target
 
@@ -23,17 +24,19 @@ class Connection:
             async with asyncio.timeout(TIMEOUT_S):
                 return await self._exchange(request)
         except (OSError, EOFError, TimeoutError):
-            self.close()
+            await self.close()
             return NO_ANSWER
 
-    def close(self) -> None:
-        if self._streams is not None:
-            self._streams[1].close()
-        self._streams = None
+    async def close(self) -> None:
+        streams, self._streams = self._streams, None
+        if streams is not None:
+            streams[1].close()
+            with suppress(OSError):
+                await streams[1].wait_closed()
 
     async def _exchange(self, request: bytes) -> int:
         if self._streams is not None and self._streams[0].at_eof():
-            self.close()
+            await self.close()
         if self._streams is None:
             self._streams = await asyncio.open_connection(self._target.host, self._target.port)
         reader, writer = self._streams
@@ -41,7 +44,7 @@ class Connection:
         status, headers = parse_head(await reader.readuntil(b"\r\n\r\n"))
         await reader.readexactly(int(headers[b"content-length"]))
         if headers.get(b"connection", b"").lower() == b"close":
-            self.close()
+            await self.close()
         return status
 
 

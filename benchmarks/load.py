@@ -28,7 +28,7 @@ async def closed_loop(target: Target, connections: int, seconds: float) -> Load:
         while (sent := time.perf_counter()) < start + seconds:
             status = await connection.send(next(turns))
             outcomes.append(Outcome(sent, sent, time.perf_counter(), status))
-        connection.close()
+        await connection.close()
         return outcomes
 
     parts = await asyncio.gather(*(one() for _ in range(connections)))
@@ -60,7 +60,7 @@ async def open_loop(target: Target, arrivals: Sequence[float]) -> Load:
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
             tasks.append(group.create_task(one(turn, due)))
     for connection in free:
-        connection.close()
+        await connection.close()
     outcomes = tuple(task.result() for task in tasks)
     return Load(outcomes, start, start + arrivals[-1], time.process_time() - cpu)
 
