@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,8 +39,7 @@ class Scene:
 
     @property
     def pids(self) -> dict[str, int]:
-        """The process of each service."""
-        return {name: child.process.pid for name, child in self.pair.children.items()}
+        return pids(self.pair)
 
 
 @contextmanager
@@ -49,22 +48,39 @@ def open_scene() -> Iterator[Scene]:
     with TemporaryDirectory(prefix="ctscan-bench-") as name:
         folder = Path(name)
         weights = write_model(folder)
-        environment = {
-            **os.environ,
-            "MODEL_PATH": str(weights),
-            "FEEDBACK_DIR": str(folder / "feedback"),
-            "DRIFT_CURRENT_PATH": str(folder / "drift.csv"),
-        }
+        environment = environment_of(weights)
         settings = read_settings(environment)
         bare = Bare(settings)
         wait_until_quiet(os.getpid())
-        http, grpc = (f"127.0.0.1:{free_port()}" for _ in range(2))
-        own = {"HTTP_ADDRESS": http, "GRPC_ADDRESS": grpc}
-        with Pair({**environment, **own}, http) as pair:
-            pair.wait_until(ready, lambda: True)
-            scene = Scene(folder, benchmark_images(), weights, environment, settings, bare, pair)
-            wait_until_quiet(*scene.pids.values())
-            yield scene
+        with running(environment) as pair:
+            images = benchmark_images()
+            yield Scene(folder, images, weights, environment, settings, bare, pair)
+
+
+def environment_of(weights: Path) -> dict[str, str]:
+    """That of a service which writes beside its weights; it names no addresses."""
+    folder = weights.parent
+    return {
+        **os.environ,
+        "MODEL_PATH": str(weights),
+        "FEEDBACK_DIR": str(folder / "feedback"),
+        "DRIFT_CURRENT_PATH": str(folder / "drift.csv"),
+    }
+
+
+@contextmanager
+def running(environment: Mapping[str, str]) -> Iterator[Pair]:
+    """Both services, ready and at rest."""
+    http, grpc = (f"127.0.0.1:{free_port()}" for _ in range(2))
+    with Pair({**environment, "HTTP_ADDRESS": http, "GRPC_ADDRESS": grpc}, http) as pair:
+        pair.wait_until(ready, lambda: True)
+        wait_until_quiet(*pids(pair).values())
+        yield pair
+
+
+def pids(pair: Pair) -> dict[str, int]:
+    """The process of each service."""
+    return {name: child.process.pid for name, child in pair.children.items()}
 
 
 def wait_until_quiet(*pids: int) -> None:
