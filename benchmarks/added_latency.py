@@ -10,7 +10,7 @@ from benchmarks.scene import Scene
 
 def measure_added_latency(scene: Scene, times: int) -> dict[str, float]:
     """Service and bare work in turns, so that what slows the machine down falls on both."""
-    target = request.predict(scene.pair.url, scene.images)
+    target = request.predict(scene.service.url, scene.images)
     client = http.client.HTTPConnection(target.host, target.port, timeout=60)
     client.connect()
     served: list[float] = []

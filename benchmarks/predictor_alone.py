@@ -23,7 +23,7 @@ def measure_predictor(scene: Scene, seconds: float) -> dict[str, float]:
     """Images/s of both in turns, for each size of a batch; and the worst share of the bare one."""
     figures: dict[str, float] = {}
     shares = []
-    with grpc.insecure_channel(scene.pair.predictor_grpc) as channel:
+    with grpc.insecure_channel(scene.service.pair.predictor_grpc) as channel:
         stub = GRPCInferenceServiceStub(channel)
         for rows in BATCHES:
             batch = scene.bare.rows[:rows]

@@ -15,7 +15,7 @@ REFUSED = 429
 
 def measure_open_loop(scene: Scene, capacity: float, seconds: float) -> dict[str, float]:
     """At 70 % of `capacity`, evenly and as independent clients come."""
-    target = request.predict(scene.pair.url, scene.images)
+    target = request.predict(scene.service.url, scene.images)
     figures: dict[str, float] = {}
     for name, times in (
         ("even", arrivals.even(0.7 * capacity, seconds)),
@@ -30,7 +30,7 @@ def measure_open_loop(scene: Scene, capacity: float, seconds: float) -> dict[str
 
 def measure_overload(scene: Scene, capacity: float, seconds: float) -> dict[str, float]:
     """At twice `capacity`: what is still answered, and how soon the rest is told so."""
-    target = request.predict(scene.pair.url, scene.images)
+    target = request.predict(scene.service.url, scene.images)
     load = run(open_loop(target, arrivals.even(2 * capacity, seconds)))
     refusals = load.ms_of(REFUSED)
     return {
@@ -46,15 +46,15 @@ def measure_overload(scene: Scene, capacity: float, seconds: float) -> dict[str,
 
 def measure_bulk(scene: Scene, seconds: float) -> dict[str, float]:
     """How long single slices wait while somebody sends bulk, in forward passes of a whole batch."""
-    single = request.predict(scene.pair.url, scene.images)
+    single = request.predict(scene.service.url, scene.images)
     rows = scene.settings.predictor.max_batch_rows
     batch = scene.bare.rows[:rows]
     bucket_ms = rows * ms_an_image(lambda: scene.bare.engine.run(batch), len(batch), seconds / 4)[1]
     alone = run(closed_loop(single, 1, seconds / 2))
     figures = {"bulk.bucket_ms": bucket_ms, "bulk.alone_p50_ms": alone.p50_ms}
     for name, bulk in (
-        ("batch_20", request.predict_batch(scene.pair.url, scene.images, 20)),
-        ("v2_64", request.v2_infer(scene.pair.url, scene.images, 64)),
+        ("batch_20", request.predict_batch(scene.service.url, scene.images, 20)),
+        ("v2_64", request.v2_infer(scene.service.url, scene.images, 64)),
     ):
         beside = run(_beside(single, bulk, seconds))
         figures |= of_load(f"bulk.{name}", beside)

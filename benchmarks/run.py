@@ -62,13 +62,13 @@ def measure(*, quick: bool) -> tuple[dict[str, Any], list[dict[str, float]]]:
     from benchmarks.predictor_alone import measure_predictor
     from benchmarks.pressure import measure_bulk, measure_open_loop, measure_overload
     from benchmarks.scene import open_scene
+    from benchmarks.servers import resident_mb
     from benchmarks.side_by_side import measure_side_by_side, with_bound
     from benchmarks.start_up import measure_start_up
     from benchmarks.transformer_alone import measure_transformer, transformer_alone
 
     facts: dict[str, Any] = {**machine(), "torch": torch.__version__}
     rounds: list[dict[str, float]] = []
-    once: dict[str, float] = {}
     seconds, count = (4.0, 1) if quick else (6.0, 3)
     with open_scene() as scene, ExitStack() as stack:
         facts |= {
@@ -76,6 +76,10 @@ def measure(*, quick: bool) -> tuple[dict[str, Any], list[dict[str, float]]]:
             "image_kb": statistics.median(len(image) for image in scene.images) / 1000,
             "engine": scene.bare.engine.way.name,
             "precisions": dict(scene.bare.engine.card.precisions),
+        }
+        once = {
+            "ready.service_s": scene.service.ready_s,
+            "rss.service_mb": resident_mb(*scene.service.pids.values()),
         }
         alone = stack.enter_context(transformer_alone(scene))
         peers = {

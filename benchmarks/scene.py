@@ -22,6 +22,23 @@ SETTLED_S = 300.0
 
 
 @dataclass(frozen=True)
+class Running:
+    """Both services; `ready_s` after their start a prediction would have succeeded."""
+
+    pair: Pair
+    ready_s: float
+
+    @property
+    def url(self) -> str:
+        return self.pair.url
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """The process of each service."""
+        return {name: child.process.pid for name, child in self.pair.children.items()}
+
+
+@dataclass(frozen=True)
 class Scene:
     """`environment` is that of a service with the benchmark's weights, without addresses."""
 
@@ -31,15 +48,11 @@ class Scene:
     environment: dict[str, str]
     settings: Settings
     bare: Bare
-    pair: Pair
+    service: Running
 
     @property
     def cores(self) -> int:
         return available_cpus()
-
-    @property
-    def pids(self) -> dict[str, int]:
-        return pids(self.pair)
 
 
 @contextmanager
@@ -52,9 +65,9 @@ def open_scene() -> Iterator[Scene]:
         settings = read_settings(environment)
         bare = Bare(settings)
         wait_until_quiet(os.getpid())
-        with running(environment) as pair:
+        with running(environment) as service:
             images = benchmark_images()
-            yield Scene(folder, images, weights, environment, settings, bare, pair)
+            yield Scene(folder, images, weights, environment, settings, bare, service)
 
 
 def environment_of(weights: Path) -> dict[str, str]:
@@ -69,18 +82,15 @@ def environment_of(weights: Path) -> dict[str, str]:
 
 
 @contextmanager
-def running(environment: Mapping[str, str]) -> Iterator[Pair]:
+def running(environment: Mapping[str, str]) -> Iterator[Running]:
     """Both services, ready and at rest."""
     http, grpc = (f"127.0.0.1:{free_port()}" for _ in range(2))
+    start = time.perf_counter()
     with Pair({**environment, "HTTP_ADDRESS": http, "GRPC_ADDRESS": grpc}, http) as pair:
         pair.wait_until(ready, lambda: True)
-        wait_until_quiet(*pids(pair).values())
-        yield pair
-
-
-def pids(pair: Pair) -> dict[str, int]:
-    """The process of each service."""
-    return {name: child.process.pid for name, child in pair.children.items()}
+        service = Running(pair, time.perf_counter() - start)
+        wait_until_quiet(*service.pids.values())
+        yield service
 
 
 def wait_until_quiet(*pids: int) -> None:

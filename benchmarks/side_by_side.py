@@ -17,12 +17,12 @@ def measure_side_by_side(
 ) -> dict[str, float]:
     """Closed loop: at 32 connections everybody, at 8 and 1 the service and the script."""
     figures: dict[str, float] = {}
-    service = request.predict(scene.pair.url, scene.images)
+    service = request.predict(scene.service.url, scene.images)
     for connections in CONNECTIONS:
-        before = {name: cpu_seconds(pid) for name, pid in scene.pids.items()}
+        before = {name: cpu_seconds(pid) for name, pid in scene.service.pids.items()}
         load = run(closed_loop(service, connections, seconds))
         figures |= of_load(f"service.{connections}", load)
-        for name, pid in scene.pids.items():
+        for name, pid in scene.service.pids.items():
             used = cpu_seconds(pid) - before[name]
             figures[f"service.{connections}.{name}_cpu_ms"] = used * 1000 / len(load.outcomes)
         for peer, started in peers.items():

@@ -15,10 +15,9 @@ from tempfile import TemporaryDirectory
 from benchmarks import request
 from benchmarks.images import benchmark_images
 from benchmarks.load import closed_loop, run
-from benchmarks.scene import environment_of, pids, running
+from benchmarks.scene import Running, environment_of, running
 from benchmarks.servers import resident_mb
 from benchmarks.weights import write_model
-from ctscan.pair import Pair
 
 CONNECTIONS = 32
 EVERY_S = 30.0
@@ -37,21 +36,21 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with TemporaryDirectory(prefix="ctscan-soak-") as folder:
         environment = environment_of(write_model(Path(folder)))
-        with running(environment) as pair:
-            samples = watch(pair, minutes * 60)
+        with running(environment) as service:
+            samples = watch(service, minutes * 60)
     for name, share in growth(samples).items():
         print(f"{name}: {share:+.1%} after the first {FILLED_AFTER_S / 60:.0f} minutes")
 
 
-def watch(pair: Pair, seconds: float) -> list[Sample]:
+def watch(service: Running, seconds: float) -> list[Sample]:
     """Seconds since the start and MB of each service, sampled under load."""
-    target = request.predict(pair.url, benchmark_images())
+    target = request.predict(service.url, benchmark_images())
     start = time.perf_counter()
     samples: list[Sample] = []
     while (elapsed := time.perf_counter() - start) < seconds:
         load = run(closed_loop(target, CONNECTIONS, min(EVERY_S, seconds - elapsed)))
         elapsed = time.perf_counter() - start
-        memory = {name: resident_mb(pid) for name, pid in pids(pair).items()}
+        memory = {name: resident_mb(pid) for name, pid in service.pids.items()}
         samples.append((elapsed, memory))
         text = ", ".join(f"{name} {mb:.1f} MB" for name, mb in memory.items())
         rate = f"{load.per_second:.1f} requests/s, {load.failures} not 200"

@@ -4,6 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
+import pytest
+
+from benchmarks import connection
+from benchmarks.connection import NO_ANSWER, Connection
 from benchmarks.load import closed_loop, open_loop
 from benchmarks.request import Target, predict
 
@@ -12,12 +16,15 @@ BODY = b'{"ok": true}'
 
 @asynccontextmanager
 async def server(
-    status: Callable[[int], int] = lambda turn: 200,
+    status: Callable[[int], int | None] = lambda turn: 200,
     *,
     close_after_each: bool = False,
     together: asyncio.Barrier | None = None,
 ) -> AsyncIterator[tuple[Target, list[bytes]]]:
-    """Answers request number n with `status(n)`; the list has what came."""
+    """Answers request number n with `status(n)`; the list has what came.
+
+    A status of 0 closes the connection instead, None waits until the client does.
+    """
     came: list[bytes] = []
     connections: set[asyncio.Task[None]] = set()
 
@@ -26,6 +33,8 @@ async def server(
             length = int(head.split(b"Content-Length: ")[1].split(b"\r\n")[0])
             came.append(head + await reader.readexactly(length))
             code = status(len(came) - 1)
+            if code is None:
+                await reader.read()
             if together is not None and len(came) <= together.parties:
                 await together.wait()
             if code:
@@ -78,6 +87,19 @@ async def test_a_server_that_says_that_it_closes_is_no_failure() -> None:
         load = await closed_loop(target, 2, 0.05)
     assert load.failures == 0
     assert len(load.outcomes) == len(came) > 2
+
+
+async def test_a_connection_that_waited_in_vain_is_not_used_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its answer, should it still come, would be taken for that of the next request."""
+    async with server(lambda turn: 200 if turn else None) as (target, _):
+        one = Connection(target)
+        monkeypatch.setattr(connection, "TIMEOUT_S", 0.05)
+        assert await one.send(0) == NO_ANSWER
+        monkeypatch.setattr(connection, "TIMEOUT_S", 5.0)
+        assert await one.send(1) == 200
+        await one.close()
 
 
 async def test_nobody_there_is_no_answer() -> None:

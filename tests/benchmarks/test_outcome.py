@@ -30,6 +30,11 @@ def test_a_rate_counts_whole_batches_of_answers() -> None:
     assert load(*batches).per_second == pytest.approx(2.0)
 
 
+def test_a_rate_leaves_out_the_time_in_which_the_queues_fill() -> None:
+    steady = [(2.5 + turn / 2, 200) for turn in range(16)]
+    assert load((1.5, 200), *steady).per_second == pytest.approx(16 / 8.5)
+
+
 def test_a_rate_leaves_out_refusals() -> None:
     answers = [(time / 2, 200 if time % 2 else 429) for time in range(1, 21)]
     assert load(*answers).per_second == pytest.approx(1.0)
