@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from benchmarks import request
 from benchmarks.bare import ms_an_image
 from benchmarks.load import closed_loop, run
+from benchmarks.others import Others
 from benchmarks.scene import Scene
 from benchmarks.servers import Server, answers, cpu_seconds, free_port
 
@@ -52,18 +53,19 @@ def transformer_alone(scene: Scene) -> Iterator[Alone]:
 def measure_transformer(scene: Scene, alone: Alone, seconds: float) -> dict[str, float]:
     """Images/s at 32 connections, as a share of what bare decode and resize make of these cores.
 
-    Only of what is left of them: client and stub have no part in a transformer's machine.
+    Of what is left of them: client, stub and other programs have no part in a transformer's pod.
     """
     bare_ms, _ = ms_an_image(
         lambda: [scene.bare.prepare(image) for image in scene.images],
         len(scene.images),
         seconds / 4,
     )
+    others = Others()
     before = cpu_seconds(alone.stub.pid), cpu_seconds(alone.transformer.pid)
     load = run(closed_loop(request.predict(alone.url, scene.images), 32, seconds))
     stub_s = cpu_seconds(alone.stub.pid) - before[0]
     own_s = cpu_seconds(alone.transformer.pid) - before[1]
-    cores = scene.cores - (stub_s + load.client_cpu_s) / load.wall_s
+    cores = scene.cores - (stub_s + load.client_cpu_s) / load.wall_s - others.cores()
     return {
         "transformer.per_second": load.per_second,
         "transformer.cpu_ms": own_s * 1000 / len(load.outcomes),
