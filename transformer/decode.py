@@ -1,4 +1,4 @@
-"""Bytes of an image file in, one RGB slice out: everything a file can be is settled here.
+"""Bytes of an image file in, one slice out: everything a file can be is settled here.
 
 A DICOM file goes its own way (`transformer/dicom/`), as it has no grey values before a CT window
 makes them; all others are read by Pillow.
@@ -45,6 +45,8 @@ DICOM = "DICOM"
 ACCEPTED = ", ".join((*FORMATS, DICOM))
 
 WIDE_GREY_MODES = ("I;16", "I;16B", "I;16L", "I")
+GREY_MODES = ("1", "L", "LA")
+COARSE_SIDE = 64
 COLOUR_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 TIFF_TILE_SIDES = (322, 323)
 TIFF_PHOTOMETRIC = 262
@@ -54,19 +56,26 @@ BMP_RUN_LENGTHS = (1, 2)
 
 @dataclass(frozen=True)
 class Slice:
-    """One decoded image, mode RGB and without metadata; height and width in pixels.
+    """One decoded image without metadata; height and width in pixels.
 
-    `is_dicom` says that its grey values are those of a CT window over Hounsfield units.
+    `pixels` has mode L where R = G = B in every pixel, which is a third of the work for whoever
+    takes it from here, else RGB; decoders see to that. `is_dicom` says that its grey values are
+    those of a CT window over Hounsfield units.
     """
 
-    image: Image.Image
+    pixels: Image.Image
     height: int
     width: int
     is_dicom: bool = False
 
+    @property
+    def image(self) -> Image.Image:
+        """The same in mode RGB, whatever `pixels` has."""
+        return self.pixels.convert("RGB")
+
 
 def decode(data: bytes, limits: Limits, window: Window | None = None) -> Slice:
-    """Decode one image file to 8-bit RGB; `window` is the card's, for DICOM files.
+    """Decode one image file to 8-bit grey or RGB; `window` is the card's, for DICOM files.
 
     16-bit greys keep their high byte; alpha is dropped, never composited; the EXIF orientation of a
     photograph is not applied, because training never did.
@@ -85,7 +94,7 @@ def decode(data: bytes, limits: Limits, window: Window | None = None) -> Slice:
     require_few_parts(data, name)
     try:
         if name == DICOM:
-            return _rgb(read_dicom(data, limits, window), is_dicom=True)
+            return _slice_of(read_dicom(data, limits, window), is_dicom=True)
         image = _opened(data, name, limits)
         image.load()
         if name == "PNG":
@@ -170,12 +179,24 @@ def _as_slice(image: Image.Image) -> Slice:
             "the image's pixels are of a kind that is not read, such as floating-point numbers: "
             "send 8- or 16-bit greys or 8-bit colours"
         )
-    return _rgb(image)
+    return _slice_of(image)
 
 
-def _rgb(image: Image.Image, *, is_dicom: bool = False) -> Slice:
-    rgb = image.convert("RGB")
-    return Slice(image=rgb, height=rgb.height, width=rgb.width, is_dicom=is_dicom)
+def _slice_of(image: Image.Image, *, is_dicom: bool = False) -> Slice:
+    grey = image.mode in GREY_MODES
+    pixels = image.convert("L" if grey else "RGB")
+    if not grey and _is_grey(pixels):
+        pixels = pixels.getchannel("R")
+    return Slice(pixels, pixels.height, pixels.width, is_dicom)
+
+
+def _is_grey(rgb: Image.Image) -> bool:
+    """Whether R = G = B in every pixel; a picture that is coloured says so on a coarse grid."""
+    looked_at = np.asarray(rgb.resize((COARSE_SIDE, COARSE_SIDE), Image.Resampling.NEAREST))
+    if (looked_at != looked_at[..., :1]).any():
+        return False
+    red, green, blue = (channel.tobytes() for channel in rgb.split())
+    return red == green == blue
 
 
 def _high_byte(image: Image.Image, *, inverted: bool) -> Image.Image:

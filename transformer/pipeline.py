@@ -168,7 +168,7 @@ class Pipeline:
         with self._metrics.stages.stage("preprocess"):
             statistics = summarise(ct_slice)
             require_contrast(statistics, self._limits)
-            row = preprocess(ct_slice.image, spec)
+            row = preprocess(ct_slice.pixels, spec)
             return Prepared(row, Evidence(statistics, ct_slice.is_dicom))
 
     def _explained(self, answer: Answer, evidence: Evidence, wanted: str | None) -> Explanation:

@@ -1,4 +1,4 @@
-"""One RGB image in, one row of the network's input out. Training calls the same function."""
+"""One grey or RGB image in, one row of the network's input out. Training calls it too."""
 
 import numpy as np
 import numpy.typing as npt
@@ -10,11 +10,11 @@ RESIZE_KERNELS = {"bilinear-antialias": Image.Resampling.BILINEAR}
 
 
 def preprocess(image: Image.Image, spec: InputSpec) -> npt.NDArray[np.uint8]:
-    """Resize an RGB image as the card says: uint8 [H, W, C], C-contiguous, C = 1 or 3.
+    """Resize an image of mode L or RGB as the card says: uint8 [H, W, C], C-contiguous, C = 1 or 3.
 
     A network of three channels gets one where R = G = B in every pixel: the predictor repeats it.
-    The resized row is compared, not the source: resizing treats the channels alike, so a grey
-    source stays grey, and what is sent is exactly what three channels would have said.
+    Resizing treats the channels alike, so a grey source stays grey, and what is sent is exactly
+    what three channels would have said. Of an RGB source the resized row is compared.
 
     Raises:
         ValueError: the card names a resize kernel or a channel count that does not exist here.
@@ -26,7 +26,7 @@ def preprocess(image: Image.Image, spec: InputSpec) -> npt.NDArray[np.uint8]:
     if spec.channels == 1:
         image = image.convert("L")
     resized = image.resize((spec.width, spec.height), RESIZE_KERNELS[spec.resize])
-    row = np.array(resized).reshape(spec.height, spec.width, spec.channels)
-    if spec.channels == 3 and (row == row[..., :1]).all():
+    row = np.array(resized).reshape(spec.height, spec.width, len(resized.getbands()))
+    if row.shape[2] == 3 and (row == row[..., :1]).all():
         return np.ascontiguousarray(row[..., :1])
     return row

@@ -40,7 +40,7 @@ class Statistics:
 
 def summarise(ct_slice: Slice) -> Statistics:
     """Statistics of the slice's grey image; equal to numpy's on the pixels themselves."""
-    histogram = ct_slice.image.convert("L").histogram()
+    histogram = ct_slice.pixels.convert("L").histogram()
     counts = np.array(histogram, dtype=np.int64)
     values = np.arange(256, dtype=np.int64)
     pixels = int(counts.sum())
@@ -60,7 +60,7 @@ def summarise(ct_slice: Slice) -> Statistics:
         height=ct_slice.height,
         width=ct_slice.width,
         histogram=tuple(histogram),
-        colour_share=_colour_share(ct_slice.image),
+        colour_share=_colour_share(ct_slice.pixels),
     )
 
 
@@ -80,6 +80,8 @@ def require_contrast(statistics: Statistics, limits: Limits) -> None:
 
 def _colour_share(image: Image.Image) -> float:
     """The share of coloured pixels among those of a coarse grid."""
+    if image.mode == "L":
+        return 0.0
     looked_at = np.asarray(image.resize((COLOUR_SIDE, COLOUR_SIDE), Image.Resampling.NEAREST))
     red, green, blue = looked_at[..., 0], looked_at[..., 1], looked_at[..., 2]
     most, least = np.maximum(red, green), np.minimum(red, green)

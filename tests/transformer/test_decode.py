@@ -31,6 +31,24 @@ def test_every_kind_of_file_becomes_the_right_pixels(name: str) -> None:
     np.testing.assert_array_equal(np.asarray(ct_slice.image), expected)
 
 
+@pytest.mark.parametrize("name", GOOD_IMAGES)
+def test_one_channel_is_kept_exactly_where_all_three_are_equal(name: str) -> None:
+    data, expected = GOOD_IMAGES[name]
+    grey_everywhere = (expected == expected[..., :1]).all()
+    ct_slice = decode(data, LIMITS)
+    assert ct_slice.pixels.mode == ("L" if grey_everywhere else "RGB")
+    assert ct_slice.pixels.info == {}
+
+
+@pytest.mark.parametrize("channel", [0, 1, 2])
+def test_one_pixel_of_colour_makes_an_image_coloured(channel: int) -> None:
+    # Larger than the grid that is looked at first, at a place that the grid leaves out.
+    pixels = np.full((200, 200, 3), 90, np.uint8)
+    pixels[2, 2, channel] = 91
+    ct_slice = decode(png(pixels), LIMITS)
+    np.testing.assert_array_equal(np.asarray(ct_slice.pixels), pixels)
+
+
 @pytest.mark.parametrize("name", BAD_IMAGES)
 def test_every_bad_file_meets_its_error(name: str) -> None:
     data, error = BAD_IMAGES[name]

@@ -26,6 +26,18 @@ def test_grey_becomes_one_channel_that_loses_nothing(height: int, width: int) ->
     np.testing.assert_array_equal(row.repeat(3, axis=2), np.asarray(expected))
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [(64, 64), (224, 200), (80, 96), (11, 300)])
+def test_one_channel_becomes_the_row_of_three_equal_ones(
+    channels: int, size: tuple[int, int]
+) -> None:
+    image = Image.fromarray(np.random.default_rng(5).integers(0, 256, (97, 131)).astype(np.uint8))
+    spec = InputSpec(*size, channels=channels)
+    row = preprocess(image, spec)
+    assert row.shape == (*size, 1)
+    np.testing.assert_array_equal(row, preprocess(image.convert("RGB"), spec))
+
+
 @pytest.mark.parametrize("channel", [0, 1, 2])
 def test_one_pixel_of_colour_keeps_three_channels(channel: int) -> None:
     pixels = np.asarray(Image.fromarray(grey()).convert("RGB")).copy()

@@ -9,9 +9,9 @@ from transformer.decode import Slice
 from transformer.statistics import COLOURED, require_contrast, summarise
 
 
-def slice_of(pixels: npt.NDArray[np.uint8]) -> Slice:
-    image = Image.fromarray(pixels).convert("RGB")
-    return Slice(image=image, height=image.height, width=image.width)
+def slice_of(pixels: npt.NDArray[np.uint8], mode: str = "RGB") -> Slice:
+    image = Image.fromarray(pixels).convert(mode)
+    return Slice(image, image.height, image.width)
 
 
 @pytest.mark.parametrize("seed", range(25))
@@ -37,6 +37,11 @@ def test_percentiles_between_two_values_agree_to_the_last_bit(
 ) -> None:
     pixels = np.array([[low] * dark + [high] * bright], np.uint8)
     assert summarise(slice_of(pixels)).p01 == np.percentile(pixels, 1)
+
+
+def test_one_channel_says_what_three_equal_ones_say() -> None:
+    pixels = np.random.default_rng(3).integers(0, 256, (70, 81)).astype(np.uint8)
+    assert summarise(slice_of(pixels, "L")) == summarise(slice_of(pixels))
 
 
 def test_a_coloured_slice_is_summarised_as_pillow_greys_it() -> None:
