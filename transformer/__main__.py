@@ -29,6 +29,7 @@ from serving.metrics import expose, watch_process
 from serving.settings import ConfigError, Settings, read_settings
 from transformer.client import PredictorClient
 from transformer.drift import DriftLog
+from transformer.fair_pool import FairPool
 from transformer.feedback import FeedbackStore
 from transformer.metrics import TransformerMetrics
 from transformer.pipeline import Pipeline
@@ -57,9 +58,8 @@ async def transformer(settings: Settings) -> None:
     metrics = TransformerMetrics(REGISTRY)
     metrics.feedback_durable.set(process.feedback_durable)
     watch_process(REGISTRY)
-    threads = ThreadPoolExecutor(
-        settings.transformer.decode_threads or available_cpus(), thread_name_prefix="decode"
-    )
+    cpus = settings.transformer.decode_threads or available_cpus()
+    threads = ThreadPoolExecutor(cpus, thread_name_prefix="decode")
     # A pool of its own: a volume that hangs must not keep slices from being decoded.
     storage = ThreadPoolExecutor(2, thread_name_prefix="storage")
     client = PredictorClient(settings, metrics)
@@ -70,7 +70,9 @@ async def transformer(settings: Settings) -> None:
         clock=now,
     )
     drift.start()
-    pipeline = Pipeline(client, drift, metrics, settings.limits, threads, now)
+    # One job under way and one at hand for each thread, so that none waits for the event loop.
+    pool = FairPool(threads, 2 * cpus)
+    pipeline = Pipeline(client, drift, metrics, settings.limits, pool, now)
 
     async def ready() -> bool:
         return not lifecycle.draining and (await client.status()).ready

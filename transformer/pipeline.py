@@ -5,13 +5,12 @@ bytes → decode → statistics → preprocess → (client → predictor) → ga
 Explaining takes the same way and asks the predictor for its activation maps too.
 """
 
-import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +30,7 @@ from transformer.decode import Slice, decode
 from transformer.dicom import is_dicom
 from transformer.drift import DriftLog, DriftRow
 from transformer.explanation import Explanation, explain_from
+from transformer.fair_pool import FairPool
 from transformer.gate import Evidence
 from transformer.metrics import TransformerMetrics
 from transformer.overlay import overlay
@@ -63,14 +63,14 @@ class Pipeline:
         drift: DriftLog,
         metrics: TransformerMetrics,
         limits: Limits,
-        threads: ThreadPoolExecutor,
+        pool: FairPool,
         clock: Callable[[], datetime],
     ) -> None:
         self._client = client
         self._drift = drift
         self._metrics = metrics
         self._limits = limits
-        self._threads = threads
+        self._pool = pool
         self._clock = clock
         self._rows_inside = 0
 
@@ -105,12 +105,11 @@ class Pipeline:
 
     async def draw(self, image: bytes, wanted: str | None) -> bytes:
         """The explanation of one image file as a PNG; raises as `explain` does."""
-        loop = asyncio.get_running_loop()
         async with self._admitted(1):
             (answer,), (evidence,) = await self._infer([image], PLACE, cam=True)
             explanation = self._explained(answer, evidence, wanted)
             window = answer.card.input.window
-            return await loop.run_in_executor(self._threads, self._draw, image, window, explanation)
+            return await self._pool.run(partial(self._draw, image, window, explanation))
 
     async def decode(self, data: bytes) -> Slice:
         """One image file alone, as `predict` would read it.
@@ -119,10 +118,9 @@ class Pipeline:
             PredictorUnavailable: a DICOM file, and nobody tells the window to show it in.
             ServiceError: a bad image.
         """
-        loop = asyncio.get_running_loop()
         async with self._admitted(1):
             window = (await self._client.card()).input.window if is_dicom(data) else None
-            return await loop.run_in_executor(self._threads, decode, data, self._limits, window)
+            return await self._pool.run(partial(decode, data, self._limits, window))
 
     async def _infer(
         self, images: Sequence[bytes], place: str, *, cam: bool = False
@@ -151,13 +149,12 @@ class Pipeline:
         self, images: Sequence[bytes], spec: InputSpec, place: str
     ) -> list[Prepared]:
         """Decode and resize in the pool, so that the event loop stays free."""
-        loop = asyncio.get_running_loop()
-        jobs = [loop.run_in_executor(self._threads, self._prepare, data, spec) for data in images]
+        jobs = [partial(self._prepare, data, spec) for data in images]
         prepared: list[Prepared] = []
-        for index, outcome in enumerate(await asyncio.gather(*jobs, return_exceptions=True)):
+        for index, outcome in enumerate(await self._pool.run_all(jobs)):
             if isinstance(outcome, ServiceError) and len(images) > 1:
                 raise outcome.at(place.format(index))
-            if isinstance(outcome, BaseException):
+            if isinstance(outcome, Exception):
                 raise outcome
             prepared.append(outcome)
         return prepared

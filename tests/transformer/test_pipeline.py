@@ -26,6 +26,7 @@ from tests.transformer.rooms import GATE, metrics, request
 from training.window import WINDOW
 from transformer.client import Answer, PredictorClient
 from transformer.drift import DriftLog, DriftRow
+from transformer.fair_pool import FairPool
 from transformer.metrics import TransformerMetrics
 from transformer.pipeline import TRIES_OF_CARDS, Pipeline
 
@@ -92,7 +93,7 @@ def pipeline(
         cast(DriftLog, drift or FakeDrift()),
         counted or metrics(),
         limits or Limits(),
-        threads,
+        FairPool(threads, 4),
         lambda: NOON,
     )
 
