@@ -143,7 +143,8 @@ ROWS: dict[str, list[Panel]] = {
         ),
         Panel(
             "Not run, by reason",
-            "queue_full and deadline: too few replicas. departed: the client left. no_predictor: "
+            "queue_full, no_time and deadline: too few replicas. bytes: too many large bodies at a "
+            "time. departed: the client left. no_predictor: "
             "none answered. Calls that were tried again found another predictor, or none.",
             "reqps",
             {

@@ -14,6 +14,7 @@ from predictor.checkpoint import CheckpointError, find_card, load_weights
 from predictor.engine import Engine, EngineError
 from predictor.metrics import PredictorMetrics
 from predictor.service import TensorModel
+from serving.byte_budget import ByteBudget
 from serving.card import CardError
 from serving.cpus import available_cpus
 from serving.http_door import install_http_door
@@ -67,9 +68,16 @@ async def predictor(settings: Settings) -> None:
         return Response(orjson.dumps(model.card_answer()), media_type="application/json")
 
     expose(app, REGISTRY)
-    install_http_door(app, settings.limits, translate, SDK_ERRORS)
+    budget = ByteBudget(settings.limits.bodies_bytes, metrics.batches.shed)
+    install_http_door(app, settings.limits, translate, SDK_ERRORS, budget)
     server = grpc_server(
-        process.grpc_address, data_plane, repository, data_plane.ready, settings.limits, REGISTRY
+        process.grpc_address,
+        data_plane,
+        repository,
+        data_plane.ready,
+        settings.limits,
+        REGISTRY,
+        budget,
     )
     stop_on_signals(lifecycle, process.exit_with_stdin)
     warm_up = asyncio.create_task(model.warm_up())

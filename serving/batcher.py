@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Generic, TypeVar
 
+from serving.admission import Admission
 from serving.doors import as_service_error
-from serving.errors import DeadlineExceeded, Draining, InternalError, Overloaded
+from serving.errors import DeadlineExceeded, Draining, InternalError
 from serving.metrics import BatchMetrics
 
 Row = TypeVar("Row")
@@ -87,20 +88,21 @@ class Batcher(Generic[Row, Result]):
     ) -> None:
         self._run = run
         self._max_rows = max_rows
-        self._max_queue_rows = max_queue_rows
+        self._admission = Admission(max_queue_rows, metrics.shed)
         self.in_flight = in_flight
         self._metrics = metrics
         self._queue: deque[Entry[Row, Result]] = deque()
         # Entries that the last batch left unfinished; what comes before the next one passes them.
         self._resting: list[Entry[Row, Result]] = []
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[bool]] = set()
         self._rows_running = 0
+        self._rows_waiting = 0
         self._closed = False
 
     @property
     def rows(self) -> int:
         """Rows waiting and in flight."""
-        return self._rows_running + sum(entry.waiting for entry in (*self._queue, *self._resting))
+        return self._rows_running + self._rows_waiting
 
     async def submit(
         self, rows: Sequence[Row], deadline: float, key: Hashable = None
@@ -108,7 +110,8 @@ class Batcher(Generic[Row, Result]):
         """One result for each of `rows`, in order.
 
         Raises:
-            Overloaded: the rows do not fit into the queue; nothing of them was run.
+            Overloaded: the rows do not fit into the queue, or would not be done by their deadline;
+                nothing of them was run.
             DeadlineExceeded: `deadline` passed first. Draining: the batcher is closed.
             ServiceError: what `run` raised for a batch with these rows.
         """
@@ -119,6 +122,7 @@ class Batcher(Generic[Row, Result]):
         entry: Entry[Row, Result] = Entry(rows, key, deadline, loop.time(), loop.create_future())
         timer = loop.call_at(deadline, self._expire, entry)
         self._queue.append(entry)
+        self._rows_waiting += len(rows)
         self._pump()
         try:
             return await entry.answer
@@ -129,8 +133,9 @@ class Batcher(Generic[Row, Result]):
         finally:
             timer.cancel()
             if entry.taken < len(rows):
+                self._rows_waiting -= len(rows) - entry.taken
                 self._forget(entry)
-            self._metrics.queued(self.rows)
+                self._metrics.queued(self.rows)
 
     async def close(self) -> None:
         """Admit nothing more, fail what waits, and wait for what runs."""
@@ -146,12 +151,7 @@ class Batcher(Generic[Row, Result]):
         if now >= deadline:
             self._metrics.shed("deadline")
             raise DeadlineExceeded("the deadline passed before the request could be queued")
-        if self.rows + rows > self._max_queue_rows:
-            self._metrics.shed("queue_full")
-            raise Overloaded(
-                f"{self.rows} rows are waiting and {rows} more do not fit into the queue of "
-                f"{self._max_queue_rows}: try again later"
-            )
+        self._admission.require(self.rows, rows, deadline, now)
 
     def _forget(self, entry: Entry[Row, Result]) -> None:
         """Let go of rows that nobody wants any more, however long the batch that runs may take."""
@@ -178,9 +178,13 @@ class Batcher(Generic[Row, Result]):
             task.add_done_callback(partial(self._finished, rows))
         self._metrics.queued(self.rows)
 
-    def _finished(self, rows: int, task: asyncio.Task[None]) -> None:
+    def _finished(self, rows: int, task: "asyncio.Task[bool]") -> None:
         self._running.discard(task)
         self._rows_running -= rows
+        if not task.cancelled() and task.result():
+            self._admission.rate.finished(rows, self.rows, asyncio.get_running_loop().time())
+        else:
+            self._admission.rate.failed()
         self._pump()
 
     def _form(self) -> list[Part[Row, Result]]:
@@ -208,13 +212,15 @@ class Batcher(Generic[Row, Result]):
             stop = min(entry.taken + space, len(entry.rows))
             parts.append(Part(entry, entry.taken, stop))
             space -= stop - entry.taken
+            self._rows_waiting -= stop - entry.taken
             entry.taken = stop
             if entry.waiting:
                 self._resting.append(entry)
         self._queue.extendleft(reversed(other_keys))
         return parts
 
-    async def _run_batch(self, parts: list[Part[Row, Result]]) -> None:
+    async def _run_batch(self, parts: list[Part[Row, Result]]) -> bool:
+        """Whether the batch was answered."""
         try:
             rows = [row for part in parts for row in part.rows]
             self._metrics.batch(len(rows))
@@ -227,6 +233,7 @@ class Batcher(Generic[Row, Result]):
                 count = part.stop - part.start
                 part.entry.deliver(part.start, results[offset : offset + count])
                 offset += count
+            return True
         except asyncio.CancelledError:
             for part in parts:
                 part.entry.fail(Draining("the service is shutting down: try again"))
@@ -234,3 +241,4 @@ class Batcher(Generic[Row, Result]):
         except Exception as error:
             for part in parts:
                 part.entry.fail(error)
+            return False

@@ -1,38 +1,86 @@
-"""Request bodies, bounded in bytes and in time."""
+"""Request bodies, bounded in bytes, one and all, and in time."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 
 from starlette.datastructures import Headers
-from starlette.types import Message, Receive
+from starlette.types import Message, Receive, Scope
 
 from serving import errors
+from serving.byte_budget import ByteBudget
 
 
 class Body:
-    """Passes the body on, up to the limit and until the deadline."""
+    """Passes the body on, up to the limit, within the budget and until the deadline.
 
-    def __init__(self, headers: Headers, receive: Receive, limit: int, deadline: float) -> None:
+    `admit` is asked before the first byte is read, and raises what the client is told instead.
+    """
+
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        limit: int,
+        deadline: float,
+        budget: ByteBudget,
+        admit: Callable[[], None],
+    ) -> None:
         self._receive = receive
         self._limit = limit
         self._deadline = deadline
+        self._budget = budget
+        self._admit = admit
+        self._begun = False
         self._taken = 0
+        self._held = 0
         self._complete = False
+        headers = Headers(scope=scope)
         length = headers.get("content-length", "")
         self._announced = int(length) if length.isdecimal() else 0
         self._held_back = headers.get("expect", "").lower() == "100-continue"
+        version = scope.get("http_version")
+        self._closes = version == "1.0" or "close" in headers.get("connection", "").lower()
 
     async def receive(self) -> Message:
-        if self._announced > self._limit and self._taken == 0:
-            # A client that waits for leave to send is answered without being given it.
-            if not self._held_back:
-                await self._throw_away()
-            raise self._too_large()
+        if not self._begun:
+            self._begun = True
+            await self._begin()
         message = await self._next()
         if self._taken > self._limit:
             await self._throw_away()
             raise self._too_large()
+        size = len(message.get("body", b""))
+        try:
+            self._budget.take(size)
+        except errors.Overloaded:
+            await self._throw_away()
+            raise
+        self._held += size
         return message
+
+    def release(self) -> None:
+        """The request has ended: nothing of its body is held any more."""
+        self._budget.give_back(self._held)
+        self._held = 0
+
+    async def _begin(self) -> None:
+        """Refuse what cannot be taken while it costs nothing yet."""
+        try:
+            if self._announced > self._limit:
+                raise self._too_large()
+            self._admit()
+            self._budget.require(self._announced)
+        except errors.Overloaded:
+            # The server reads on and throws away behind the answer, but not if it then hangs up.
+            if self._closes and not self._held_back:
+                await self._throw_away()
+            raise
+        except errors.TooLarge:
+            # A client that waits for leave to send is answered without being given it.
+            if not self._held_back:
+                await self._throw_away()
+            raise
 
     async def _next(self) -> Message:
         if self._complete:

@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving import errors
+from serving.byte_budget import ByteBudget
 from serving.doors import (
     PROBLEM_MEDIA_TYPE,
     as_service_error,
@@ -53,9 +54,13 @@ _EXPECTED = {
 class HttpDoor:
     """ASGI middleware around the whole app: nothing gets in or out without passing here."""
 
-    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+    def __init__(
+        self, app: ASGIApp, limits: Limits, budget: ByteBudget, admit: Callable[[], None]
+    ) -> None:
         self._app = app
         self._limits = limits
+        self._budget = budget
+        self._admit = admit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -66,15 +71,20 @@ class HttpDoor:
         began = asyncio.get_running_loop().time()
         CURRENT.set(CurrentRequest(identity, began + self._limits.request_timeout_s))
         answer = _Answer(scope, send, identity)
+        body: Body | None = None
         try:
             deadline = began + self._timeout_s(headers)
             CURRENT.set(CurrentRequest(identity, deadline))
-            body = Body(headers, receive, self._limits.body_bytes, deadline)
+            limit = self._limits.body_bytes
+            body = Body(scope, receive, limit, deadline, self._budget, self._admit)
             await self._app(scope, body.receive, answer.send)
         except Exception as error:
             if answer.started:
                 raise
             await error_response(as_service_error(error))(scope, receive, answer.send)
+        finally:
+            if body is not None:
+                body.release()
         answer.log()
 
     def _timeout_s(self, headers: Headers) -> float:
@@ -145,10 +155,13 @@ def install_http_door(
     limits: Limits,
     translate: Callable[[Exception], ServiceError | None],
     foreign: Sequence[type[Exception]],
+    budget: ByteBudget,
+    admit: Callable[[], None] = lambda: None,
 ) -> None:
     """Give the app its middleware and its error handlers.
 
     `foreign` are the exceptions of the server framework underneath, which `translate` knows.
+    `admit` is asked before a body is read, and raises `Overloaded` where no more can be taken.
     """
 
     async def answer(_: Request, error: Exception) -> Response:
@@ -161,7 +174,7 @@ def install_http_door(
     ours = (ServiceError, HTTPException, RequestValidationError, ClientDisconnect)
     for kind in (*ours, *foreign):
         app.add_exception_handler(kind, answer)
-    app.add_middleware(HttpDoor, limits=limits)
+    app.add_middleware(HttpDoor, limits=limits, budget=budget, admit=admit)
     describe = app.openapi
     app.openapi = lambda: app.openapi_schema or completed(describe())  # type: ignore[method-assign]
 

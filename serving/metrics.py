@@ -19,7 +19,7 @@ SECONDS = (
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 # Of a whole request, by route; the three that the old script had are among them.
 REQUEST_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-SHED_REASONS = ("queue_full", "deadline", "departed", "no_predictor")
+SHED_REASONS = ("queue_full", "no_time", "bytes", "deadline", "departed", "no_predictor")
 
 
 class Stages:

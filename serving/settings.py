@@ -33,6 +33,11 @@ class Limits:
 
     file_bytes: int = setting(16 * MIB, "Largest image file, in bytes.", least=1)
     body_bytes: int = setting(64 * MIB, "Largest request body, in bytes, over REST and gRPC.", 1)
+    bodies_bytes: int = setting(
+        128 * MIB,
+        "Bodies held at a time, in bytes; an eighth of the pod's memory, as each is copied.",
+        least=1,
+    )
     rows: int = setting(64, "Most images in one V1 or V2 request.", least=1)
     batch_files: int = setting(20, "Most files in one `POST /predict/batch`.", least=1)
     min_side_px: int = setting(64, "Shortest accepted image side, in pixels.", least=1)
@@ -335,4 +340,10 @@ def _check(settings: Settings) -> None:
         raise ConfigError(
             f"configuration: limits.queue_rows is {settings.limits.queue_rows}, expected at least "
             f"limits.rows, which is {settings.limits.rows}: no request of that size would fit"
+        )
+    if settings.limits.bodies_bytes < settings.limits.body_bytes:
+        raise ConfigError(
+            f"configuration: limits.bodies_bytes is {settings.limits.bodies_bytes}, expected at "
+            f"least limits.body_bytes, which is {settings.limits.body_bytes}: no body of that size "
+            "would fit"
         )

@@ -13,6 +13,7 @@ from kserve.model_repository import ModelRepository
 from prometheus_client import REGISTRY
 
 from serving import __version__
+from serving.byte_budget import ByteBudget
 from serving.card import CLASSES
 from serving.cpus import available_cpus
 from serving.http_door import install_http_door
@@ -95,9 +96,16 @@ async def transformer(settings: Settings) -> None:
     app.include_router(v2_routes(data_plane, repository))
     add_probes(app, accepting)
     expose(app, REGISTRY)
-    install_http_door(app, settings.limits, translate, SDK_ERRORS)
+    budget = ByteBudget(settings.limits.bodies_bytes, metrics.batches.shed)
+    install_http_door(app, settings.limits, translate, SDK_ERRORS, budget, pipeline.require_room)
     server = grpc_server(
-        process.grpc_address, data_plane, repository, data_plane.ready, settings.limits, REGISTRY
+        process.grpc_address,
+        data_plane,
+        repository,
+        data_plane.ready,
+        settings.limits,
+        REGISTRY,
+        budget,
     )
     stop_on_signals(lifecycle, process.exit_with_stdin)
     watching = asyncio.create_task(client.watch_predictors())

@@ -5,6 +5,7 @@ bytes → decode → statistics → preprocess → (client → predictor) → ga
 Explaining takes the same way and asks the predictor for its activation maps too.
 """
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -15,15 +16,15 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.admission import Admission
 from serving.card import InputSpec, Window
 from serving.errors import (
     ModelNotLoaded,
-    Overloaded,
     PredictorUnavailable,
     ServiceError,
     StaleCard,
 )
-from serving.request import until_deadline
+from serving.request import current_request, until_deadline
 from serving.settings import Limits
 from transformer.client import Answer, PredictorClient
 from transformer.decode import Slice, decode
@@ -73,6 +74,7 @@ class Pipeline:
         self._pool = pool
         self._clock = clock
         self._rows_inside = 0
+        self._admission = Admission(limits.queue_rows, metrics.batches.shed)
 
     async def predict(self, images: Sequence[bytes], place: str = PLACE) -> list[Prediction]:
         """One prediction for each image file, in order.
@@ -121,6 +123,14 @@ class Pipeline:
         async with self._admitted(1):
             window = (await self._client.card()).input.window if is_dicom(data) else None
             return await self._pool.run(partial(decode, data, self._limits, window))
+
+    def require_room(self, rows: int = 1) -> None:
+        """Refuse the request under way where so many rows cannot be taken.
+
+        Raises:
+            Overloaded: they do not fit, or would not be done by its deadline.
+        """
+        self._admission.require(self._rows_inside, rows, current_request().deadline, now())
 
     async def _infer(
         self, images: Sequence[bytes], place: str, *, cam: bool = False
@@ -195,21 +205,27 @@ class Pipeline:
     @asynccontextmanager
     async def _admitted(self, rows: int) -> AsyncIterator[None]:
         """Let the rows in if they fit, and end their work at the request's deadline."""
-        if self._rows_inside + rows > self._limits.queue_rows:
-            self._metrics.batches.shed("queue_full")
-            raise Overloaded(
-                f"{self._rows_inside} images are under way, at most {self._limits.queue_rows} "
-                "are taken: try again later"
-            )
+        self.require_room(rows)
         self._rows_inside += rows
+        answered = False
         try:
             async with until_deadline():
                 yield
+            answered = True
         except (PredictorUnavailable, ModelNotLoaded):
             self._metrics.batches.shed("no_predictor")
             raise
         finally:
             self._rows_inside -= rows
+            if answered:
+                self._admission.rate.finished(rows, self._rows_inside, now())
+            else:
+                self._admission.rate.failed()
+
+
+def now() -> float:
+    """The running loop's clock, which deadlines go by, in seconds."""
+    return asyncio.get_running_loop().time()
 
 
 def prediction_of(answer: Answer, evidence: Evidence) -> Prediction:

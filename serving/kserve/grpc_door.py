@@ -14,6 +14,7 @@ import grpc
 import orjson
 from grpc_interceptor.server import AsyncServerInterceptor
 
+from serving.byte_budget import ByteBudget
 from serving.doors import (
     CARD_TRAILER,
     ERROR_TRAILER,
@@ -38,9 +39,10 @@ DETAIL_CHARS = 400
 class GrpcDoor(AsyncServerInterceptor):
     """Interceptor around every unary method."""
 
-    def __init__(self, request_timeout_s: float, metrics: GrpcMetrics) -> None:
+    def __init__(self, request_timeout_s: float, metrics: GrpcMetrics, budget: ByteBudget) -> None:
         self._request_timeout_s = request_timeout_s
         self._metrics = metrics
+        self._budget = budget
 
     async def intercept(
         self,
@@ -54,13 +56,16 @@ class GrpcDoor(AsyncServerInterceptor):
         remaining = context.time_remaining()
         seconds = self._request_timeout_s if remaining is None else remaining
         CURRENT.set(Request(identity, asyncio.get_running_loop().time() + seconds))
-        answer = method(request_or_iterator, context)
-        if hasattr(answer, "__aiter__"):
-            return answer  # a watch, which has no end to be timed
+        if method_name.endswith("/Watch"):
+            return method(request_or_iterator, context)  # it has no end to be timed
         code = grpc.StatusCode.OK
         began = time.perf_counter()
+        size = request_or_iterator.ByteSize()
+        held = 0
         try:
-            message = await answer
+            self._budget.take(size)
+            held = size
+            message = await method(request_or_iterator, context)
             # Only now: the SDK reads these trailers as headers while it serves the call.
             context.set_trailing_metadata(((REQUEST_ID, identity),))
             return message
@@ -77,6 +82,7 @@ class GrpcDoor(AsyncServerInterceptor):
             detail = shown.detail[:DETAIL_CHARS]
             await context.abort(code, detail, trailers(shown, identity))
         finally:
+            self._budget.give_back(held)
             self._metrics.answered(
                 method_name.rpartition("/")[2], code, time.perf_counter() - began
             )

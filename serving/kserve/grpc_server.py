@@ -13,6 +13,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc
 from kserve.protocol.grpc.servicer import InferenceServicer
 from prometheus_client import CollectorRegistry
 
+from serving.byte_budget import ByteBudget
 from serving.kserve.grpc_door import GrpcDoor
 from serving.kserve.grpc_health import Health
 from serving.kserve.repository import ClosedRepository
@@ -30,6 +31,7 @@ def grpc_server(
     ready: Callable[[], Awaitable[bool]],
     limits: Limits,
     registry: CollectorRegistry,
+    budget: ByteBudget,
 ) -> aio.Server:
     """A server with the V2 and health services, bound but not started.
 
@@ -38,7 +40,7 @@ def grpc_server(
     """
     largest = limits.body_bytes + MESSAGE_MARGIN_BYTES
     server = aio.server(
-        interceptors=(GrpcDoor(limits.request_timeout_s, GrpcMetrics(registry)),),
+        interceptors=(GrpcDoor(limits.request_timeout_s, GrpcMetrics(registry), budget),),
         options=[
             ("grpc.max_send_message_length", largest),
             ("grpc.max_receive_message_length", largest),

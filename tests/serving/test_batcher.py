@@ -368,6 +368,19 @@ async def test_a_deadline_frees_the_queue(room: Room) -> None:
     await running
 
 
+async def test_a_deadline_that_the_queue_makes_impossible_is_refused_at_once(room: Room) -> None:
+    batcher = room.build(Worker().run, max_rows=4)  # four rows a second
+    tasks = await started(*(batcher.submit([row], later(600)) for row in range(60)))
+    await asyncio.sleep(5)
+    inside = batcher.rows
+    with pytest.raises(Overloaded, match="past the deadline") as refused:
+        await batcher.submit(["late"], later(inside / 4 - 1))
+    assert refused.value.retry_after_s == pytest.approx(inside / 4, abs=1)
+    assert room.sample("ctscan_shed_total", reason="no_time") == 1
+    tasks += await started(batcher.submit(["in time"], later(inside / 4 + 2)))
+    await asyncio.gather(*tasks)
+
+
 class _Surprise(Exception):
     """Cannot be copied, as some exceptions of libraries."""
 

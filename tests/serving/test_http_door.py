@@ -16,6 +16,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.types import Message
 
 from serving import errors
+from serving.byte_budget import ByteBudget
 from serving.doors import Problem
 from serving.http_door import install_http_door, invalid_fields
 from serving.kserve.statuses import SDK_ERRORS, translate
@@ -31,7 +32,7 @@ SECRET = "Jane Doe 1970"
 class Surprise(Exception): ...
 
 
-def build() -> FastAPI:
+def build(admit: Callable[[], None] = lambda: None, budget: ByteBudget | None = None) -> FastAPI:
     app = FastAPI()
 
     @app.get("/context")
@@ -66,7 +67,14 @@ def build() -> FastAPI:
         async def probe() -> None:
             raise errors.Draining("ending")
 
-    install_http_door(app, Limits(body_bytes=LIMIT, request_timeout_s=20.0), translate, SDK_ERRORS)
+    install_http_door(
+        app,
+        Limits(body_bytes=LIMIT, request_timeout_s=20.0),
+        translate,
+        SDK_ERRORS,
+        budget or ByteBudget(Limits().bodies_bytes, print),
+        admit,
+    )
     return app
 
 
@@ -477,6 +485,44 @@ async def test_a_client_sees_why_its_large_body_was_refused_and_may_go_on(
         content = bytes(size) if announced else chunks(size // 100, 100)
         assert_problem(await client.post("/raw", content=content), 413, "too-large")
         assert (await client.post("/raw", content=b"abc")).json() == 3
+
+
+async def test_a_client_is_refused_before_its_body_is_read_and_may_go_on(tmp_path: Path) -> None:
+    path = tmp_path / "a.sock"
+    taken = [False]
+
+    def admit() -> None:
+        if not taken[0]:
+            raise errors.Overloaded("full", retry_after_s=2.5)
+
+    transport = httpx.AsyncHTTPTransport(uds=str(path), retries=0)
+    async with (
+        served(build(admit), path),
+        httpx.AsyncClient(transport=transport, base_url="http://test") as client,
+    ):
+        for url in ("/raw", "/upload"):
+            answer = await client.post(url, content=bytes(LIMIT), headers=FORM)
+            assert_problem(answer, 429, "overloaded")
+            assert answer.headers["retry-after"] == "3"
+            # One that says no size and sends more than sockets buffer.
+            answer = await client.post(url, content=chunks(40_000, 100), headers=FORM)
+            assert_problem(answer, 429, "overloaded")
+        head, _ = await exchange(path, HEAD + b"Content-Length: 900\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 429 ")
+        taken[0] = True
+        assert (await client.post("/raw", content=b"abc")).json() == 3
+        assert (await client.get("/context")).status_code == 200
+
+
+@pytest.mark.parametrize("size", [700, LIMIT + 1])
+async def test_a_request_that_has_ended_holds_no_bytes(size: int) -> None:
+    budget = ByteBudget(LIMIT, print)
+    transport = httpx.ASGITransport(build(budget=budget))
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        for path in ("/raw", "/upload"):
+            answer = await client.post(path, content=chunks(size, 1))
+            assert answer.status_code in (200, 400, 413)
+    assert budget.held == 0
 
 
 async def test_nothing_about_a_defect_reaches_the_servers_own_log(

@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from serving import errors
+from serving.byte_budget import ByteBudget
 from serving.http_door import install_http_door
 from serving.kserve.statuses import SDK_ERRORS, translate
 from serving.metrics import SECONDS, BatchMetrics, Stages, expose, watch_process
@@ -76,7 +77,9 @@ async def test_http_metrics_have_the_names_and_labels_of_the_old_script() -> Non
         return name
 
     expose(app, registry)
-    install_http_door(app, Limits(), translate, SDK_ERRORS)
+    install_http_door(
+        app, Limits(), translate, SDK_ERRORS, ByteBudget(Limits().bodies_bytes, print)
+    )
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         await client.post("/predict")
@@ -113,7 +116,9 @@ async def test_a_body_that_is_refused_for_its_size_is_counted_too() -> None:
     async def predict(body: dict[str, str]) -> None: ...
 
     expose(app, registry)
-    install_http_door(app, Limits(body_bytes=10), translate, SDK_ERRORS)
+    install_http_door(
+        app, Limits(body_bytes=10), translate, SDK_ERRORS, ByteBudget(Limits().bodies_bytes, print)
+    )
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         assert (await client.post("/predict", json={"a": "much too long"})).status_code == 413
@@ -130,7 +135,9 @@ async def test_an_unknown_model_is_counted_as_the_clients_mistake() -> None:
         raise ModelNotFound(name)
 
     expose(app, registry)
-    install_http_door(app, Limits(), translate, SDK_ERRORS)
+    install_http_door(
+        app, Limits(), translate, SDK_ERRORS, ByteBudget(Limits().bodies_bytes, print)
+    )
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         assert (await client.get("/v2/models/none")).status_code == 404

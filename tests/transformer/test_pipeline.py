@@ -1,9 +1,10 @@
 import asyncio
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -96,6 +97,20 @@ def pipeline(
         FairPool(threads, 4),
         lambda: NOON,
     )
+
+
+@contextmanager
+def inline_threads() -> Iterator[ThreadPoolExecutor]:
+    """A pool that works where it is called, so that fake time does not run ahead of it."""
+
+    class Inline(ThreadPoolExecutor):
+        def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+            future: Future[Any] = Future()
+            future.set_result(fn(*args, **kwargs))
+            return future
+
+    with Inline(1) as threads:
+        yield threads
 
 
 FILES = [png(grey(seed)) for seed in range(6)]
@@ -209,6 +224,52 @@ async def test_more_rows_than_fit_are_refused_and_the_others_are_not_harmed(
         client.gate.set()
         assert len(await first) == 3
         assert len(await made.predict(FILES[:4])) == 4
+
+
+async def test_what_cannot_be_taken_is_refused_before_its_body_is_there(
+    threads: ThreadPoolExecutor,
+) -> None:
+    client, counted = FakeClient(), metrics()
+    client.gate = asyncio.Event()
+    made = pipeline(client, threads, limits=Limits(queue_rows=1), counted=counted)
+    with request():
+        made.require_room()
+        first = asyncio.create_task(made.predict(FILES[:1]))
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            made.require_room()
+        client.gate.set()
+        await first
+        made.require_room()
+    assert shed(counted) == {"queue_full": 1}
+
+
+@pytest.mark.looptime
+async def test_a_deadline_that_cannot_be_met_at_the_rate_of_late_is_refused_at_once() -> None:
+    class Second(FakeClient):
+        """Takes a second for each call, one after the other."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.turn = asyncio.Lock()
+
+        async def infer(self, rows: Rows, card: Card, *, cam: bool = False) -> list[Answer]:
+            async with self.turn:
+                await asyncio.sleep(1)
+            return await super().infer(rows, card, cam=cam)
+
+    counted = metrics()
+    with inline_threads() as threads:
+        made = pipeline(Second(), threads, counted=counted)
+        with request(600):
+            waiting = [asyncio.create_task(made.predict(FILES[:1])) for _ in range(40)]
+            await asyncio.sleep(20.5)
+        with request(5), pytest.raises(Overloaded, match="past the deadline"):
+            await made.predict(FILES[:1])
+        with request(30):
+            made.require_room()
+        await asyncio.gather(*waiting)
+    assert shed(counted) == {"no_time": 1}
 
 
 async def test_a_deadline_that_passes_ends_the_wait_and_frees_the_rows(

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 
+from serving.byte_budget import ByteBudget
 from serving.card import CLASSES, Card, InputSpec
 from serving.errors import InvalidImage
 from serving.http_door import install_http_door
@@ -88,7 +89,9 @@ class House:
             threads,
         )
         self.app.include_router(rest_routes(rooms))
-        install_http_door(self.app, limits, translate, SDK_ERRORS)
+        install_http_door(
+            self.app, limits, translate, SDK_ERRORS, ByteBudget(Limits().bodies_bytes, print)
+        )
 
     def count(self, name: str, **labels: str) -> float:
         counted = self.metrics

@@ -22,6 +22,7 @@ from kserve.protocol.grpc.servicer import InferenceServicer
 from prometheus_client import CollectorRegistry
 
 from serving import errors
+from serving.byte_budget import ByteBudget
 from serving.doors import DOORS
 from serving.errors import ServiceError
 from serving.kserve.grpc_server import grpc_server
@@ -48,14 +49,31 @@ def registry() -> CollectorRegistry:
 
 
 @pytest.fixture
+def shed() -> list[str]:
+    """The reasons of refusals."""
+    return []
+
+
+@pytest.fixture
+def budget(shed: list[str]) -> ByteBudget:
+    return ByteBudget(200_000, shed.append)
+
+
+@pytest.fixture
 async def channel(
-    model: Toy, tmp_path: Path, registry: CollectorRegistry
+    model: Toy, tmp_path: Path, registry: CollectorRegistry, budget: ByteBudget
 ) -> AsyncIterator[aio.Channel]:
     plane = data_plane(model)
     address = f"unix:{tmp_path / 'grpc.sock'}"
     limits = Limits(request_timeout_s=20.0)
     server = grpc_server(
-        address, plane, ClosedRepository(plane.model_registry), plane.ready, limits, registry
+        address,
+        plane,
+        ClosedRepository(plane.model_registry),
+        plane.ready,
+        limits,
+        registry,
+        budget,
     )
     await server.start()
     async with aio.insecure_channel(address) as channel:
@@ -74,6 +92,37 @@ async def refused(call: Any) -> tuple[grpc.StatusCode, str, dict[str, Any]]:
         await call
     error = failed.value
     return error.code(), str(error.details()), dict(error.trailing_metadata() or ())
+
+
+async def test_messages_beyond_the_budget_are_refused_and_those_answered_are_let_go(
+    stub: Any, budget: ByteBudget, shed: list[str]
+) -> None:
+    for _ in range(3):
+        await stub.ModelInfer(sized(150_000))
+    budget.take(100_000)
+    code, detail, trailers = await refused(stub.ModelInfer(sized(150_000)))
+    assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "at most 200000" in detail
+    assert (trailers["ctscan-error"], trailers["retry-after"]) == ("Overloaded", "1")
+    assert (budget.held, shed) == (100_000, ["bytes"])
+    await stub.ModelInfer(sized(50_000))
+    assert budget.held == 100_000
+
+
+async def test_a_failed_call_gives_its_bytes_back(
+    stub: Any, model: Toy, budget: ByteBudget
+) -> None:
+    model.fail = lambda: errors.InvalidTensor("wrong")
+    await refused(stub.ModelInfer(INFER))
+    assert budget.held == 0
+
+
+def sized(size: int) -> Any:
+    return pb.ModelInferRequest(
+        model_name="ctscan",
+        inputs=[{"name": "values", "datatype": "UINT8", "shape": [size]}],
+        raw_input_contents=[bytes(size)],
+    )
 
 
 async def test_a_tensor_comes_back(stub: Any) -> None:

@@ -12,6 +12,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 from prometheus_client import CollectorRegistry
 
+from serving.byte_budget import ByteBudget
 from serving.kserve.grpc_server import grpc_server
 from serving.kserve.repository import ClosedRepository
 from serving.listen import bind
@@ -29,10 +30,10 @@ async def build() -> AsyncIterator[Build]:
     def build(address: str, limits: Limits | None = None) -> aio.Server:
         plane = data_plane(Toy())
         closed = ClosedRepository(plane.model_registry)
+        limits = limits or Limits()
+        budget = ByteBudget(limits.bodies_bytes, print)
         servers.append(
-            grpc_server(
-                address, plane, closed, plane.ready, limits or Limits(), CollectorRegistry()
-            )
+            grpc_server(address, plane, closed, plane.ready, limits, CollectorRegistry(), budget)
         )
         return servers[-1]
 

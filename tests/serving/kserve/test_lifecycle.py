@@ -22,6 +22,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 from prometheus_client import CollectorRegistry
 
+from serving.byte_budget import ByteBudget
 from serving.http_door import install_http_door
 from serving.kserve.grpc_server import grpc_server
 from serving.kserve.lifecycle import Lifecycle, add_probes, run, serve, stop_on_signals
@@ -57,8 +58,10 @@ class Service:
         app = FastAPI()
         app.include_router(v2_routes(plane, closed))
         add_probes(app, self.ready)
-        install_http_door(app, Limits(), translate, SDK_ERRORS)
-        server = grpc_server(self._grpc, plane, closed, plane.ready, Limits(), CollectorRegistry())
+        limits, registry = Limits(), CollectorRegistry()
+        budget = ByteBudget(limits.bodies_bytes, print)
+        install_http_door(app, limits, translate, SDK_ERRORS, budget)
+        server = grpc_server(self._grpc, plane, closed, plane.ready, limits, registry, budget)
         http = bind(f"unix:{self._http}")
         await serve(app, http, server, self.lifecycle, self.close, self.warm)
         self.happened.append("ended")

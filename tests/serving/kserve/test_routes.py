@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from kserve.protocol.rest.v1_endpoints import register_v1_endpoints
 
 from serving import errors
+from serving.byte_budget import ByteBudget
 from serving.http_door import install_http_door
 from serving.kserve.repository import ClosedRepository
 from serving.kserve.routes import V1Api, v1_routes, v2_routes
@@ -30,7 +31,9 @@ def build(model: Toy) -> FastAPI:
     app = FastAPI()
     app.include_router(v1_routes(plane, API, API))
     app.include_router(v2_routes(plane, ClosedRepository(plane.model_registry)))
-    install_http_door(app, Limits(), translate, SDK_ERRORS)
+    install_http_door(
+        app, Limits(), translate, SDK_ERRORS, ByteBudget(Limits().bodies_bytes, print)
+    )
     return app
 
 

@@ -1,0 +1,120 @@
+"""What a body is allowed, as a server hands it over; the rest is in `test_http_door.py`."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+import pytest
+from starlette.types import Message
+
+from serving.byte_budget import ByteBudget
+from serving.errors import Overloaded
+from serving.http_body import Body
+
+LIMIT = 1000
+
+
+class Sender:
+    """Sends pieces of a body of these sizes, and counts those that were read."""
+
+    def __init__(self, *sizes: int) -> None:
+        self._sizes = sizes
+        self.read = 0
+
+    async def receive(self) -> Message:
+        size = self._sizes[self.read]
+        self.read += 1
+        more = self.read < len(self._sizes)
+        return {"type": "http.request", "body": bytes(size), "more_body": more}
+
+
+def body(
+    sender: Sender,
+    budget: ByteBudget,
+    headers: Iterable[tuple[bytes, bytes]] = (),
+    version: str = "1.1",
+    admit: Callable[[], None] = lambda: None,
+) -> Body:
+    scope = {"type": "http", "http_version": version, "headers": list(headers)}
+    deadline = asyncio.get_running_loop().time() + 60
+    return Body(scope, sender.receive, LIMIT, deadline, budget, admit)
+
+
+def full() -> None:
+    raise Overloaded("full")
+
+
+async def read_all(reading: Body) -> int:
+    """Bytes of the whole body."""
+    taken = 0
+    while True:
+        message = await reading.receive()
+        taken += len(message["body"])
+        if not message["more_body"]:
+            return taken
+
+
+async def test_bytes_are_held_until_the_request_ends() -> None:
+    budget = ByteBudget(LIMIT, print)
+    reading = body(Sender(300, 200, 100), budget)
+    assert await read_all(reading) == 600
+    assert budget.held == 600
+    reading.release()
+    reading.release()
+    assert budget.held == 0
+
+
+async def test_a_body_that_comes_in_pieces_is_stopped_by_what_others_hold() -> None:
+    budget = ByteBudget(1500, print)
+    budget.take(1000)
+    sender = Sender(300, 300, 300)
+    reading = body(sender, budget)
+    with pytest.raises(Overloaded):
+        await read_all(reading)
+    assert sender.read == 3  # the rest was read and thrown away
+    assert budget.held == 1300
+    reading.release()
+    assert budget.held == 1000
+
+
+async def test_a_body_that_says_its_size_is_refused_before_a_byte_is_read() -> None:
+    shed: list[str] = []
+    budget = ByteBudget(1500, shed.append)
+    budget.take(1000)
+    sender = Sender(300, 300)
+    with pytest.raises(Overloaded):
+        await body(sender, budget, [(b"content-length", b"600")]).receive()
+    assert (sender.read, budget.held, shed) == (0, 1000, ["bytes"])
+
+
+async def test_one_that_only_says_its_size_holds_nothing() -> None:
+    budget = ByteBudget(1000, print)
+    slow, quick = Sender(1, 899), Sender(900)
+    await body(slow, budget, [(b"content-length", b"900")]).receive()
+    assert await read_all(body(quick, budget, [(b"content-length", b"900")])) == 900
+
+
+async def test_a_body_that_nobody_can_take_is_not_read() -> None:
+    sender = Sender(300, 300)
+    with pytest.raises(Overloaded):
+        await body(sender, ByteBudget(1500, print), admit=full).receive()
+    assert sender.read == 0
+
+
+@pytest.mark.parametrize(
+    ("version", "headers"), [("1.0", []), ("1.1", [(b"connection", b"close")])]
+)
+async def test_where_the_server_hangs_up_after_its_answer_the_body_is_read_first(
+    version: str, headers: list[tuple[bytes, bytes]]
+) -> None:
+    sender, budget = Sender(300, 300), ByteBudget(1500, print)
+    with pytest.raises(Overloaded):
+        await body(sender, budget, headers, version, admit=full).receive()
+    assert (sender.read, budget.held) == (2, 0)
+
+
+async def test_a_client_that_waits_for_leave_is_not_given_it() -> None:
+    sender, budget = Sender(300), ByteBudget(1500, print)
+    headers = [(b"connection", b"close"), (b"expect", b"100-continue")]
+    with pytest.raises(Overloaded):
+        await body(sender, budget, headers, admit=full).receive()
+    assert sender.read == 0
