@@ -83,7 +83,7 @@ async def transformer(settings: Settings) -> None:
         return not lifecycle.draining
 
     registry = ModelRepository()
-    registry.update(ImageModel(pipeline, settings.limits, ready))
+    registry.update(ImageModel(pipeline, pool, settings.limits, ready))
     data_plane = TruthfulDataPlane(registry)
     repository = ClosedRepository(registry)
     store = FeedbackStore(process.feedback_dir, now)

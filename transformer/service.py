@@ -2,7 +2,8 @@
 
 import json
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 from kserve import InferRequest, InferResponse, Model
@@ -20,10 +21,13 @@ from serving.tensors import (
     write_output,
 )
 from transformer.explanation import Explanation, require_class
+from transformer.fair_pool import FairPool
 from transformer.pipeline import Pipeline
 from transformer.prediction import Prediction, output_array, output_specs
 
 INPUT = TensorSpec("image", "BYTES", (-1,))
+# Characters of base64 in one request; decoding so many takes about a millisecond.
+LARGE_TEXT = 256 * 1024
 # Where a V1 body has its images.
 PLACE = "instances[{}].b64"
 
@@ -44,10 +48,15 @@ class ImageModel(Model):  # type: ignore[misc]  # the SDK is untyped
     """The model as KServe's doors see it. `ready` says whether a prediction would succeed now."""
 
     def __init__(
-        self, pipeline: Pipeline, limits: Limits, ready: Callable[[], Awaitable[bool]]
+        self,
+        pipeline: Pipeline,
+        pool: FairPool,
+        limits: Limits,
+        ready: Callable[[], Awaitable[bool]],
     ) -> None:
         super().__init__(MODEL_NAME)
         self._pipeline = pipeline
+        self._pool = pool
         self._limits = limits
         self._ready = ready
         self._outputs = output_specs()
@@ -57,13 +66,13 @@ class ImageModel(Model):  # type: ignore[misc]  # the SDK is untyped
         if isinstance(payload, InferRequest):
             return await self._infer(payload)
         instances = self._instances(payload, {"b64": "..."})
-        images = [_image(*it) for it in instances]
+        images = await self._images(instances)
         return {"predictions": await self._pipeline.predict(images, PLACE)}
 
     async def explain(self, payload: Any, headers: dict[str, str] | None = None) -> Any:
         """A V1 body with instances, each of which may name the class to be explained."""
         instances = self._instances(payload, {"b64": "...", "class": CLASSES[0]})
-        images = [_image(*it) for it in instances]
+        images = await self._images(instances)
         classes = [require_class(item.get("class"), f"{field}.class") for field, item in instances]
         return {"predictions": await self._pipeline.explain(images, classes, PLACE)}
 
@@ -83,7 +92,8 @@ class ImageModel(Model):  # type: ignore[misc]  # the SDK is untyped
         tensor = only_input(payload, INPUT)
         # Before the elements are split: millions of empty ones would take seconds.
         self._require_rows(tensor.shape[0])
-        images = read_bytes(tensor, INPUT)
+        texts = tensor.data if tensor._raw_data is None else []
+        images = await self._beside_the_loop(texts or [], partial(read_bytes, tensor, INPUT))
         predictions = await self._pipeline.predict(images)
         return InferResponse(
             payload.id or uuid.uuid4().hex,
@@ -91,6 +101,17 @@ class ImageModel(Model):  # type: ignore[misc]  # the SDK is untyped
             [self._output(name, predictions) for name in names],
             model_version=predictions[0].model.version,
         )
+
+    async def _images(self, instances: list[tuple[str, dict[str, Any]]]) -> list[bytes]:
+        texts = [item["b64"] for _, item in instances]
+        return await self._beside_the_loop(texts, lambda: [_image(*it) for it in instances])
+
+    async def _beside_the_loop(
+        self, texts: Sequence[Any], work: Callable[[], list[bytes]]
+    ) -> list[bytes]:
+        """Decode base64 texts where it holds up no other request, if that takes long."""
+        size = sum(len(text) for text in texts if isinstance(text, str))
+        return work() if size < LARGE_TEXT else await self._pool.run(work)
 
     def _output(self, name: str, predictions: list[Prediction]) -> Any:
         spec = self._outputs[name]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from serving.errors import InvalidField, InvalidTensor
 from serving.tensors import (
+    BASE64_PIECE,
     DATATYPES,
     TensorSpec,
     decode_base64,
@@ -223,6 +224,21 @@ def test_what_is_no_base64_is_refused_by_its_index(value: Any) -> None:
     with pytest.raises(InvalidField, match=r"image\[1\]") as refused:
         read_bytes(from_json(["YQ==", value], [2], "BYTES"), IMAGE)
     assert [item.field for item in refused.value.fields] == ["image[1]"]
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 5])
+def test_base64_of_several_pieces_is_one_image(size: int) -> None:
+    image = bytes(range(256)) * 1024 * 2 + bytes(size)
+    text = base64.b64encode(image).decode()
+    assert len(text) > 2 * BASE64_PIECE
+    assert decode_base64(text, "x") == image
+
+
+@pytest.mark.parametrize("padding", ["YQ==", "YWE="])
+def test_padding_inside_is_no_base64_even_where_a_piece_ends(padding: str) -> None:
+    for text in (padding + "YWFh", "YWFh" * (BASE64_PIECE // 4 - 1) + padding + "YWFh"):
+        with pytest.raises(InvalidField):
+            decode_base64(text, "x")
 
 
 def test_base64_is_decoded() -> None:

@@ -1,10 +1,9 @@
 import asyncio
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pytest
@@ -23,7 +22,7 @@ from serving.errors import (
 from serving.settings import Limits
 from tests.dicoms import CT
 from tests.images import colours, grey, png, uniform_png
-from tests.transformer.rooms import GATE, metrics, request
+from tests.transformer.rooms import GATE, Inline, metrics, request
 from training.window import WINDOW
 from transformer.client import Answer, PredictorClient
 from transformer.drift import DriftLog, DriftRow
@@ -84,7 +83,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 def pipeline(
     client: FakeClient,
-    threads: ThreadPoolExecutor,
+    threads: Executor,
     drift: FakeDrift | None = None,
     limits: Limits | None = None,
     counted: TransformerMetrics | None = None,
@@ -97,20 +96,6 @@ def pipeline(
         FairPool(threads, 4),
         lambda: NOON,
     )
-
-
-@contextmanager
-def inline_threads() -> Iterator[ThreadPoolExecutor]:
-    """A pool that works where it is called, so that fake time does not run ahead of it."""
-
-    class Inline(ThreadPoolExecutor):
-        def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
-            future: Future[Any] = Future()
-            future.set_result(fn(*args, **kwargs))
-            return future
-
-    with Inline(1) as threads:
-        yield threads
 
 
 FILES = [png(grey(seed)) for seed in range(6)]
@@ -259,16 +244,15 @@ async def test_a_deadline_that_cannot_be_met_at_the_rate_of_late_is_refused_at_o
             return await super().infer(rows, card, cam=cam)
 
     counted = metrics()
-    with inline_threads() as threads:
-        made = pipeline(Second(), threads, counted=counted)
-        with request(600):
-            waiting = [asyncio.create_task(made.predict(FILES[:1])) for _ in range(40)]
-            await asyncio.sleep(20.5)
-        with request(5), pytest.raises(Overloaded, match="past the deadline"):
-            await made.predict(FILES[:1])
-        with request(30):
-            made.require_room()
-        await asyncio.gather(*waiting)
+    made = pipeline(Second(), Inline(), counted=counted)
+    with request(600):
+        waiting = [asyncio.create_task(made.predict(FILES[:1])) for _ in range(40)]
+        await asyncio.sleep(20.5)
+    with request(5), pytest.raises(Overloaded, match="past the deadline"):
+        await made.predict(FILES[:1])
+    with request(30):
+        made.require_room()
+    await asyncio.gather(*waiting)
     assert shed(counted) == {"no_time": 1}
 
 

@@ -1,5 +1,6 @@
 import base64
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from typing import Any, cast
 
 import numpy as np
@@ -11,11 +12,12 @@ from serving.card import CLASSES, Card, InputSpec
 from serving.errors import InvalidField, InvalidRequest, InvalidTensor, TooLarge, UnknownModel
 from serving.settings import Limits
 from serving.tensors import join_bytes
-from tests.transformer.rooms import EVIDENCE
+from tests.transformer.rooms import EVIDENCE, Inline
 from transformer.explanation import Explanation, explain_from
+from transformer.fair_pool import FairPool
 from transformer.pipeline import Pipeline
 from transformer.prediction import Prediction, output_specs, predict_from
-from transformer.service import ImageModel
+from transformer.service import LARGE_TEXT, ImageModel
 
 CARD = Card("resnet18", InputSpec(64, 64))
 
@@ -39,8 +41,9 @@ async def ready() -> bool:
     return True
 
 
-def model() -> ImageModel:
-    return ImageModel(cast(Pipeline, FakePipeline()), Limits(rows=3), ready)
+def model(threads: Executor | None = None) -> ImageModel:
+    pool = FairPool(threads or Inline(), 1)
+    return ImageModel(cast(Pipeline, FakePipeline()), pool, Limits(rows=3), ready)
 
 
 def request(*images: bytes, outputs: Sequence[str] = (), **changes: Any) -> InferRequest:
@@ -87,6 +90,27 @@ async def test_rows_are_limited_on_both_doors() -> None:
     with pytest.raises(TooLarge, match="at most 3"):
         await model().predict({"instances": instances})
     assert len((await model().predict({"instances": instances[:3]}))["predictions"]) == 3
+
+
+@pytest.mark.parametrize(("size", "jobs"), [(3, 0), (LARGE_TEXT * 3 // 4 + 3, 1)])
+async def test_much_base64_is_decoded_beside_the_event_loop(size: int, jobs: int) -> None:
+    text = base64.b64encode(b"\1" * size).decode()
+    in_json = InferInput("image", [1], "BYTES", [text])
+    for body in ({"instances": [{"b64": text}]}, InferRequest("ctscan", [in_json])):
+        threads = Inline()
+        await model(threads).predict(body)
+        assert threads.jobs == jobs
+
+
+async def test_raw_images_are_no_text_to_be_decoded() -> None:
+    threads = Inline()
+    await model(threads).predict(request(b"\1" * LARGE_TEXT))
+    assert threads.jobs == 0
+
+
+async def test_much_that_is_no_base64_is_named() -> None:
+    with pytest.raises(InvalidField, match=r"instances\[1\]\.b64"):
+        await model().predict({"instances": [{"b64": "AQ=="}, {"b64": "!" * LARGE_TEXT}]})
 
 
 @pytest.mark.parametrize("body", [[], "text", None, 7])
