@@ -2,8 +2,9 @@
 
 Whenever one of `in_flight` slots is free it takes what waits, up to `max_rows`. Used twice: in the
 predictor `run` is a forward pass, in the transformer one gRPC call. An entry is one waiting
-request; a large one gives each batch at most what fits and then lets pass what came meanwhile, so
-that a single row never waits for more than one batch of it.
+request; a large one gives each batch at most what fits and then lets pass what came meanwhile, and
+has no more than half of the slots at a time, so that a single row never waits for more than one
+batch of it.
 """
 
 import asyncio
@@ -30,6 +31,8 @@ Run = Callable[[Hashable, list[Row], float], Awaitable[Sequence[Result]]]
 class Entry(Generic[Row, Result]):
     """One request: its rows, how many are already in batches, and the results so far.
 
+    `running` is how many batches with rows of it are under way.
+
     `context` is the request's own: errors of a batch are logged there, under its request id.
     """
 
@@ -40,6 +43,7 @@ class Entry(Generic[Row, Result]):
     answer: asyncio.Future[list[Result]]
     context: Context = field(default_factory=copy_context)
     taken: int = 0
+    running: int = 0
     results: dict[int, Result] = field(default_factory=dict)
 
     @property
@@ -173,14 +177,16 @@ class Batcher(Generic[Row, Result]):
             # A batch belongs to many requests: it runs in the context of none.
             task = asyncio.get_running_loop().create_task(self._run_batch(batch), context=Context())
             self._running.add(task)
-            rows = sum(part.stop - part.start for part in batch)
-            self._rows_running += rows
-            task.add_done_callback(partial(self._finished, rows))
+            self._rows_running += sum(part.stop - part.start for part in batch)
+            task.add_done_callback(partial(self._finished, batch))
         self._metrics.queued(self.rows)
 
-    def _finished(self, rows: int, task: "asyncio.Task[bool]") -> None:
+    def _finished(self, batch: list[Part[Row, Result]], task: "asyncio.Task[bool]") -> None:
         self._running.discard(task)
+        rows = sum(part.stop - part.start for part in batch)
         self._rows_running -= rows
+        for part in batch:
+            part.entry.running -= 1
         if not task.cancelled() and task.result():
             self._admission.rate.finished(rows, self.rows, asyncio.get_running_loop().time())
         else:
@@ -195,6 +201,7 @@ class Batcher(Generic[Row, Result]):
         parts: list[Part[Row, Result]] = []
         space = self._max_rows
         other_keys: list[Entry[Row, Result]] = []
+        share = max(1, self.in_flight // 2)
         now = asyncio.get_running_loop().time()
         self._queue.extend(self._resting)
         self._resting.clear()
@@ -203,6 +210,9 @@ class Batcher(Generic[Row, Result]):
             if now >= entry.deadline:
                 self._expire(entry)
             if not entry.waiting:
+                continue
+            if entry.running >= share:
+                self._resting.append(entry)
                 continue
             if parts and entry.key != parts[0].entry.key:
                 other_keys.append(entry)
@@ -214,6 +224,7 @@ class Batcher(Generic[Row, Result]):
             space -= stop - entry.taken
             self._rows_waiting -= stop - entry.taken
             entry.taken = stop
+            entry.running += 1
             if entry.waiting:
                 self._resting.append(entry)
         self._queue.extendleft(reversed(other_keys))

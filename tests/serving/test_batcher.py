@@ -168,6 +168,36 @@ async def test_a_single_row_waits_for_no_more_than_the_bucket_that_runs(room: Ro
     assert worker.ran == [bulk[:32], ["single", *bulk[32:63]], bulk[63:]]
 
 
+async def test_a_bulk_request_leaves_half_of_the_slots_to_others(room: Room) -> None:
+    worker = Worker()
+    batcher = room.build(worker.run, max_rows=32, in_flight=2)
+    began = now()
+    (task,) = await started(batcher.submit(list(range(64)), later()))
+    await asyncio.sleep(0.5)
+    assert await batcher.submit(["single"], later()) == ["single"]
+    assert now() == began + 1.5  # its own batch alone
+    assert len(await task) == 64
+    assert [len(rows) for rows in worker.ran] == [32, 1, 32]
+    assert now() == began + 2
+
+
+async def test_with_many_slots_a_bulk_request_has_several_batches_at_a_time(room: Room) -> None:
+    worker = Worker()
+    batcher = room.build(worker.run, max_rows=32, in_flight=4)
+    began = now()
+    await batcher.submit(list(range(64)), later())
+    assert [batch.began - began for batch in worker.batches] == [0, 0]
+
+
+async def test_two_bulk_requests_have_a_slot_each(room: Room) -> None:
+    worker = Worker()
+    batcher = room.build(worker.run, max_rows=4, in_flight=2)
+    began = now()
+    await asyncio.gather(batcher.submit(["a"] * 8, later()), batcher.submit(["b"] * 8, later()))
+    assert [batch.began - began for batch in worker.batches] == [0, 0, 1, 1]
+    assert [rows[0] for rows in worker.ran] == ["a", "b", "a", "b"]
+
+
 async def test_a_bulk_request_is_not_starved_by_full_batches_of_single_rows(room: Room) -> None:
     worker = Worker()
     batcher = room.build(worker.run, max_rows=4)
