@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from serving import errors
 from serving.batcher import Batcher
 from serving.card import Card
-from serving.doors import CARD_TRAILER, ERROR_TRAILER
+from serving.doors import CARD_TRAILER, ERROR_TRAILER, RETRY_TRAILER
 from serving.errors import ServiceError
 from serving.request import current_request
 from serving.settings import MODEL_NAME, Settings
@@ -189,7 +189,10 @@ class PredictorClient:
         if kind is errors.StaleCard and isinstance(card, bytes):
             self._learn(orjson.loads(card))
         if kind in PASSED_ON:
-            return kind(str(error.details()))
+            again = str(trailers.get(RETRY_TRAILER, ""))
+            return kind(
+                str(error.details()), retry_after_s=float(again) if again.isdecimal() else None
+            )
         if kind is None and error.code() in BY_CODE:
             self._status_until = 0.0
             return copy.copy(BY_CODE[error.code()])

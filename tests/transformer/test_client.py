@@ -319,6 +319,17 @@ async def test_a_refusal_is_not_tried_again(client: PredictorClient, stub: Stub)
     assert len(stub.requests) == 1
 
 
+@pytest.mark.parametrize(("told", "seconds"), [("7", 7.0), ("soon", 1.0), (None, 1.0)])
+async def test_when_to_try_again_is_what_the_predictor_says(
+    client: PredictorClient, stub: Stub, told: str | None, seconds: float
+) -> None:
+    trailers = [("ctscan-error", "Overloaded")] + ([("retry-after", told)] if told else [])
+    stub.outcomes = [failure(Code.RESOURCE_EXHAUSTED, *trailers)]
+    with request(), pytest.raises(errors.Overloaded) as refused:
+        await client.infer([ROW], await client.card())
+    assert refused.value.retry_after_s == seconds
+
+
 async def test_the_predictors_account_is_asked_for_once_in_two_seconds(
     client: PredictorClient, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
