@@ -5,18 +5,17 @@ import os
 import sys
 
 import orjson
-import torch
 from fastapi import FastAPI, Response
 from kserve.model_repository import ModelRepository
 from prometheus_client import REGISTRY
 
 from predictor.checkpoint import CheckpointError, find_card, load_weights
 from predictor.engine import Engine, EngineError
+from predictor.memory import keep_freed_memory
 from predictor.metrics import PredictorMetrics
 from predictor.service import TensorModel
 from serving.byte_budget import ByteBudget
 from serving.card import CardError
-from serving.cpus import available_cpus
 from serving.http_door import install_http_door
 from serving.kserve.arguments import with_arguments
 from serving.kserve.grpc_server import grpc_server
@@ -39,6 +38,7 @@ def main() -> None:
         environment = with_arguments({**ADDRESSES, **os.environ}, sys.argv[1:])
         settings = read_settings(environment)
         configure_logs("predictor", settings.process.log_level)
+        keep_freed_memory()
         run(lambda: predictor(settings))
     except (ConfigError, CardError, CheckpointError, EngineError) as error:
         sys.exit(f"ctscan predictor: {error}")
@@ -91,7 +91,6 @@ def load_engine(settings: Settings) -> Engine:
     Raises:
         CheckpointError, CardError, ConfigError: they, or the device, cannot be used.
     """
-    torch.set_num_threads(settings.predictor.threads or available_cpus())
     card = find_card(settings)
     network, bank = load_weights(card, settings.process.model_path)
     return Engine(card, network, settings.predictor, bank=bank)

@@ -1,14 +1,15 @@
 """The only room that runs the network: uint8 rows in, scores out, the fastest way that agrees.
 
-`WAYS` lists how to run it. Warm-up tries each on golden inputs: those that agree with eager fp32
-are admitted, and the fastest of them is used.
+`predictor/ways.py` lists how to run it. Warm-up tries them on golden inputs: those that agree with
+eager fp32 are admitted, and the fastest of them is used.
 """
 
-import copy
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,7 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from predictor.distance import distances
+from predictor.memory import give_back_freed_memory
+from predictor.passes import cut
+from predictor.ways import PLAIN, Way, possible_ways
 from serving.card import Card
+from serving.cpus import available_cpus
 from serving.phantom import golden_rows
 from serving.settings import ConfigError, Predictor
 
@@ -32,26 +37,6 @@ CLEAR_MARGIN = 0.05
 
 class EngineError(RuntimeError):
     """A network that gives no scores on this device; the text is one clear line."""
-
-
-@dataclass(frozen=True)
-class Way:
-    """One way to run the network."""
-
-    name: str
-    precision: str
-    memory_format: torch.memory_format
-
-
-# What every other way has to agree with.
-PLAIN = Way("eager fp32", "fp32", torch.contiguous_format)
-WAYS = (
-    PLAIN,
-    Way("eager fp32 channels_last", "fp32", torch.channels_last),
-    Way("eager bf16 channels_last", "bf16", torch.channels_last),
-    Way("eager fp16 channels_last", "fp16", torch.channels_last),
-)
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -106,10 +91,17 @@ class Engine:
         self._clock = clock
         self._eager = network.to(self.device)
         self._network = self._eager
+        self._threads = settings.threads or available_cpus()
+        # Each runs passes of its own on one core, so that none waits for a core that is busy.
+        self._workers = ThreadPoolExecutor(
+            self._threads, "pass", initializer=partial(torch.set_num_threads, 1)
+        )
         # One multiply and one add take bytes to normalised values: (v / 255 - mean) / std.
         mean, std = torch.tensor(card.mean), torch.tensor(card.std)
-        self._scale = (1 / (255 * std)).view(1, -1, 1, 1).to(self.device)
-        self._shift = (-mean / std).view(1, -1, 1, 1).to(self.device)
+        self._scale = (1 / (255 * std)).to(self.device)
+        self._shift = (-mean / std).to(self.device)
+        shape = (1, card.input.height, card.input.width, card.input.channels)
+        self._empty_row = torch.zeros(shape, dtype=torch.uint8, device=self.device)
 
     def warm_up(self) -> None:
         """Choose the way: of the permitted ones that agree with eager fp32, the fastest.
@@ -125,8 +117,9 @@ class Engine:
         self.has_cam = reference[0].cam is not None
         seconds = {PLAIN: self._seconds(rows)}
         for way in self._others():
-            self._use(way)
-            if self._agrees(rows, reference):
+            # The first of its precision that can be used stands for it: it is known as the fastest.
+            known = any(it.precision == way.precision for it in seconds if it != PLAIN)
+            if not known and self._can_use(way) and self._agrees(rows, reference):
                 seconds[way] = self._seconds(rows)
         wanted = self._settings.precision
         asked_for = [way for way in seconds if way.precision == wanted]
@@ -135,11 +128,20 @@ class Engine:
             logger.warning("precision %s is not used", wanted, extra={"instead": self.way.name})
         # Single rows are the most frequent batch: what they need is made ready here.
         self.run(rows[:1])
+        give_back_freed_memory()
         logger.info("engine chosen", extra={"way": self.way.name, "device": self.device.type})
 
     def run(self, rows: Sequence[NDArray[np.uint8]]) -> list[Scores]:
         """Scores of rows uint8 [H, W, C], all with the same C: 1, or as the card says."""
-        batch = torch.from_numpy(np.stack(rows)).to(self.device).permute(0, 3, 1, 2)
+        parts = [rows] if self.device.type == "cuda" else cut(rows, self._threads)
+        if len(parts) == 1:
+            if torch.get_num_threads() != self._threads:
+                torch.set_num_threads(self._threads)
+            return self._pass(rows)
+        return [scores for part in self._workers.map(self._pass, parts) for scores in part]
+
+    def _pass(self, rows: Sequence[NDArray[np.uint8]]) -> list[Scores]:
+        batch = torch.from_numpy(np.stack(rows)).to(self.device)
         with torch.inference_mode():
             outputs = self._network(self._normalise(batch))
             logits = outputs["logits"].float().cpu().numpy()
@@ -159,9 +161,11 @@ class Engine:
         return found
 
     def _normalise(self, batch: Tensor) -> Tensor:
-        """uint8 [N,C,H,W] → the network's input; one channel is repeated, which is exact."""
-        wide = batch.float() * self._scale + self._shift
-        return wide.to(DTYPES[self.way.precision], memory_format=self.way.memory_format)
+        """uint8 [N,H,W,C] → fp32 [N,C,H,W] for the network, which lies in memory as [N,H,W,C] does.
+
+        One channel is repeated, which is exact.
+        """
+        return torch.addcmul(self._shift, batch.float(), self._scale).permute(0, 3, 1, 2)
 
     def _reference(self, rows: Sequence[NDArray[np.uint8]]) -> list[Scores]:
         """What eager fp32 says, which everything else is compared with."""
@@ -188,9 +192,16 @@ class Engine:
         """The ways beside the plain one that card, settings and device permit."""
         wanted = self._settings.precision
         allowed = set(self.card.precisions) if wanted == "auto" else {"fp32", wanted}
-        if self.device.type == "cpu":
-            allowed.discard("fp16")
-        return [way for way in WAYS if way.precision in allowed and way != PLAIN]
+        return [way for way in possible_ways(self.device.type) if way.precision in allowed]
+
+    def _can_use(self, way: Way) -> bool:
+        """Prepare the network for a way, and say whether that went well."""
+        try:
+            self._use(way)
+        except Exception as error:  # whatever a network does that cannot be packed
+            logger.info("%s is not possible", way.name, extra={"exception": type(error).__name__})
+            return False
+        return True
 
     def _agrees(self, rows: Sequence[NDArray[np.uint8]], reference: Sequence[Scores]) -> bool:
         try:
@@ -213,9 +224,8 @@ class Engine:
         return min(times)
 
     def _use(self, way: Way) -> None:
-        # A copy each time: what bf16 rounds away would be lost on the way back to fp32.
-        network = copy.deepcopy(self._eager).to(dtype=DTYPES[way.precision])
-        self._network = network.to(memory_format=way.memory_format)
+        example = self._normalise(self._empty_row)
+        self._network = way.prepare(self._eager, example)
         self.way = way
 
 

@@ -31,7 +31,7 @@ from training.examples import Examples, examples_of, prepare
 from training.features import feature_bank, spread_of
 from training.fit import fit, steps
 from training.folds import FOLDS_TABLE, OUTCOMES, fold_weights, with_folds, write_folds
-from training.memory import keep_freed_memory
+from predictor.memory import keep_freed_memory
 from training.outcomes import AS_IS, Ints, Outcomes, joined
 from training.pictures import Found, Picture, read_pictures
 from training.precisions import measure_precisions

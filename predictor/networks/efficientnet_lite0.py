@@ -80,11 +80,13 @@ class SameConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         kernel, stride = self.kernel_size[0], self.stride[0]
         if stride == 1:
-            return functional.conv2d(x, self.weight, padding=kernel // 2, groups=self.groups)
+            return functional.conv2d(
+                x, self.weight, self.bias, padding=kernel // 2, groups=self.groups
+            )
         top, bottom = same_padding(x.shape[2], kernel, stride)
         left, right = same_padding(x.shape[3], kernel, stride)
         padded = functional.pad(x, (left, right, top, bottom))
-        return functional.conv2d(padded, self.weight, stride=stride, groups=self.groups)
+        return functional.conv2d(padded, self.weight, self.bias, stride=stride, groups=self.groups)
 
 
 def same_padding(side: int, kernel: int, stride: int) -> tuple[int, int]:

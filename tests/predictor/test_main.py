@@ -162,7 +162,7 @@ def test_metrics_are_ours_and_those_of_http_and_process(card: Card, client: http
         *("system_cpu_percent", "system_memory_percent", "process_rss_bytes"),
     }
     (model,) = [item.labels for item in samples if item.name == "ctscan_model_info"]
-    assert model.pop("engine").startswith("eager fp32")
+    assert model.pop("engine") in ("eager fp32", "packed fp32")
     assert model == {
         "version": card.version,
         "architecture": "custom_cnn",

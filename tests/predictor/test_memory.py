@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from training.memory import M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, keep_freed_memory
+from predictor.memory import M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, keep_freed_memory
 
 
 class Library:
