@@ -92,6 +92,8 @@ class Engine:
         self._eager = network.to(self.device)
         self._network = self._eager
         self._threads = settings.threads or available_cpus()
+        # Whether all threads work on one row, or one alone.
+        self._together = True
         # Each runs passes of its own on one core, so that none waits for a core that is busy.
         self._workers = ThreadPoolExecutor(
             self._threads, "pass", initializer=partial(torch.set_num_threads, 1)
@@ -126,17 +128,30 @@ class Engine:
         self._use(min(asked_for or seconds, key=lambda way: seconds[way]))
         if wanted not in ("auto", self.way.precision):
             logger.warning("precision %s is not used", wanted, extra={"instead": self.way.name})
-        # Single rows are the most frequent batch: what they need is made ready here.
-        self.run(rows[:1])
+        # Single rows are the most frequent batch: what they need is made ready here. Whether more
+        # threads than one make one faster depends on the network, the machine and its load.
+        seconds_together = self._seconds(rows[:1])
+        self._together = False
+        self._together = seconds_together < self._seconds(rows[:1])
         give_back_freed_memory()
-        logger.info("engine chosen", extra={"way": self.way.name, "device": self.device.type})
+        logger.info(
+            "engine chosen",
+            extra={
+                "way": self.way.name,
+                "device": self.device.type,
+                "row_on_all_threads": self._together,
+            },
+        )
 
     def run(self, rows: Sequence[NDArray[np.uint8]]) -> list[Scores]:
         """Scores of rows uint8 [H, W, C], all with the same C: 1, or as the card says."""
-        parts = [rows] if self.device.type == "cuda" else cut(rows, self._threads)
+        parts: list[Sequence[NDArray[np.uint8]]] = [rows]
+        if self.device.type == "cpu":
+            parts = cut(rows, self._threads, self._together)
         if len(parts) == 1:
-            if torch.get_num_threads() != self._threads:
-                torch.set_num_threads(self._threads)
+            threads = self._threads if self._together else 1
+            if torch.get_num_threads() != threads:
+                torch.set_num_threads(threads)
             return self._pass(rows)
         return [scores for part in self._workers.map(self._pass, parts) for scores in part]
 

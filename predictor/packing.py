@@ -6,6 +6,7 @@ sum of a residual is worked in while the values are still at hand.
 """
 
 import operator
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from predictor.folding import fold, layer
 from predictor.networks.efficientnet_lite0 import SameConv2d, same_padding
 
 # What oneDNN calls them, and the bounds it wants.
-ACTIVATIONS: dict[type[nn.Module], tuple[str, list[float]]] = {
+ACTIVATIONS: dict[type[nn.Module] | type[None], tuple[str, list[float]]] = {
     nn.ReLU: ("relu", []),
     nn.ReLU6: ("hardtanh", [0.0, 6.0]),
 }
@@ -64,6 +65,10 @@ class PackedConvolution(nn.Module):
         return added
 
 
+# Layers whose output is no other tensor under another name.
+FRESH = (PackedConvolution, nn.MaxPool2d)
+
+
 def without_uneven_padding(convolution: nn.Conv2d, shape: torch.Size) -> tuple[Tensor, list[int]]:
     """Weights and even padding that do what the convolution does to an input of this shape.
 
@@ -96,17 +101,17 @@ def pack(network: nn.Module, dtype: torch.dtype, example: Tensor) -> nn.Module:
     with torch.inference_mode():
         shapes.run(example)
     own = torch.float32
-    for node, shape in [
-        (it, shapes.of[it.args[0]])
-        for it in packed.graph.nodes
-        if type(layer(packed, it)) in PACKABLE
-    ]:
-        last = _replace(packed, node, shape, own)
+    for node in list(packed.graph.nodes):
+        if type(layer(packed, node)) not in PACKABLE:
+            continue
+        last = _replace(packed, node, shapes, own)
         if own != dtype:
+            own = dtype
             with packed.graph.inserting_after(last):
                 lowered = packed.graph.call_method("to", (last, dtype))
-            last.replace_all_uses_with(lowered, lambda user, cast=lowered: user is not cast)
-            own = dtype
+            shapes.of[lowered] = shapes.of[last]
+            last.replace_all_uses_with(lowered)
+            lowered.update_arg(0, last)
     packed.graph.eliminate_dead_code()
     packed.delete_all_unused_submodules()
     packed.recompile()
@@ -132,40 +137,43 @@ class Shapes(fx.Interpreter):
         return value
 
 
-def _replace(
-    packed: fx.GraphModule, node: fx.Node, shape: torch.Size, dtype: torch.dtype
-) -> fx.Node:
+def _replace(packed: fx.GraphModule, node: fx.Node, shapes: Shapes, dtype: torch.dtype) -> fx.Node:
     """Put one packed call in the place of a convolution and of what it can take in after it."""
     graph, convolution = packed.graph, layer(packed, node)
     assert isinstance(convolution, nn.Conv2d)
-    inputs, last = (node.args[0],), node
-    if (residual := _residual(graph, node)) is not None:
-        inputs, last = (node.args[0], residual), _only_user(node)
+    source, residual = node.all_input_nodes[0], _residual(packed, node)
+    taken_in = [node]
+    if residual is not None:
+        taken_in += node.users
     activation = NO_ACTIVATION
-    after = _only_user(last)
-    if after is not None and type(layer(packed, after)) in ACTIVATIONS:
-        activation, last = ACTIVATIONS[type(layer(packed, after))], after
+    after = _only_user(taken_in[-1])
+    if after is not None and (found := ACTIVATIONS.get(type(layer(packed, after)))) is not None:
+        activation = found
+        taken_in.append(after)
     name = f"packed_{node.name}"
-    packed.add_submodule(name, PackedConvolution(convolution, shape, dtype, activation))
-    with graph.inserting_before(last):
-        call = graph.call_module(name, inputs)
-    last.replace_all_uses_with(call)
-    while last is not node:
-        taken_in, last = last, next(it for it in last.all_input_nodes if it not in inputs)
-        graph.erase_node(taken_in)
-    graph.erase_node(node)
+    packed.add_submodule(name, PackedConvolution(convolution, shapes.of[source], dtype, activation))
+    with graph.inserting_before(taken_in[-1]):
+        call = graph.call_module(name, (source,) if residual is None else (source, residual))
+    shapes.of[call] = shapes.of[taken_in[-1]]
+    taken_in[-1].replace_all_uses_with(call)
+    for it in reversed(taken_in):
+        graph.erase_node(it)
     return call
 
 
-def _residual(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
-    """What is added to the output of a convolution, if nothing else needs it afterwards."""
+def _residual(packed: fx.GraphModule, node: fx.Node) -> fx.Node | None:
+    """What is added to the output of a convolution, if it may be overwritten by the sum.
+
+    That is so where a layer made it and nothing needs it after the convolution has begun.
+    """
     total = _only_user(node)
     if total is None or total.target is not operator.add or len(total.all_input_nodes) != 2:
         return None
     other = next(it for it in total.all_input_nodes if it is not node)
-    order = {it: place for place, it in enumerate(graph.nodes)}
-    free = other.op == "call_module" and all(order[it] <= order[total] for it in other.users)
-    return other if free and order[other] < order[node] else None
+    if not isinstance(layer(packed, other), FRESH):
+        return None
+    done = set(takewhile(lambda it: it is not node, packed.graph.nodes))
+    return other if other in done and set(other.users) <= done | {total} else None
 
 
 def _only_user(node: fx.Node) -> fx.Node | None:

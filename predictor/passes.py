@@ -1,6 +1,7 @@
 """How a batch is cut up for the cores of a machine."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TypeVar
 
 Row = TypeVar("Row")
@@ -10,14 +11,14 @@ Row = TypeVar("Row")
 MOST_ROWS = 8
 
 
-def cut(rows: Sequence[Row], threads: int) -> list[Sequence[Row]]:
+def cut(rows: Sequence[Row], threads: int, together: bool) -> list[Sequence[Row]]:
     """Parts of nearly equal length, in order, each to be run on one core.
 
-    Fewer rows than threads stay together: all cores then work on one pass. So it is for one row.
+    With `together`, fewer rows than threads stay in one part, for all cores to work on at once.
     """
-    if len(rows) < threads:
+    if together and len(rows) < threads:
         return [rows]
     turns = -(-len(rows) // (MOST_ROWS * threads))
     count = min(turns * threads, len(rows))
     edges = [len(rows) * part // count for part in range(count + 1)]
-    return [rows[start:stop] for start, stop in zip(edges, edges[1:], strict=False)]
+    return [rows[start:stop] for start, stop in pairwise(edges)]

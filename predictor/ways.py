@@ -33,11 +33,13 @@ class Eager(nn.Module):
         self, network: nn.Module, dtype: torch.dtype, memory_format: torch.memory_format
     ) -> None:
         super().__init__()
-        self._form = {"dtype": dtype, "memory_format": memory_format}
-        self._network = copy.deepcopy(network).to(**self._form)
+        self._dtype, self._memory_format = dtype, memory_format
+        self._network = copy.deepcopy(network).to(dtype).to(memory_format=memory_format)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        outputs: dict[str, Tensor] = self._network(x.to(**self._form))
+        outputs: dict[str, Tensor] = self._network(
+            x.to(self._dtype, memory_format=self._memory_format)
+        )
         return outputs
 
 

@@ -23,6 +23,7 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from predictor.checkpoint import CheckpointError, build_network, weights_sha256
+from predictor.memory import keep_freed_memory
 from predictor.networks import NETWORKS
 from serving.card import CLASSES, Card, Gate, InputSpec, write_card
 from training.bounds import fit_feature_distance, fit_margin
@@ -31,7 +32,6 @@ from training.examples import Examples, examples_of, prepare
 from training.features import feature_bank, spread_of
 from training.fit import fit, steps
 from training.folds import FOLDS_TABLE, OUTCOMES, fold_weights, with_folds, write_folds
-from predictor.memory import keep_freed_memory
 from training.outcomes import AS_IS, Ints, Outcomes, joined
 from training.pictures import Found, Picture, read_pictures
 from training.precisions import measure_precisions

@@ -1,6 +1,8 @@
 import logging
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from itertools import count
 
 import numpy as np
 import pytest
@@ -225,12 +227,59 @@ def test_the_fastest_way_is_used_unless_a_precision_is_named(
         return echo(x)
 
     card = Card("echo", InputSpec(32, 32), mean=(0.5,) * 3, std=(0.5,) * 3, precisions=permitted)
-    settings = Predictor(device="cpu", precision=precision)
+    settings = Predictor(device="cpu", precision=precision, threads=1)
     engine = Engine(card, Stub(slow_echo), settings, clock=lambda: now[0])
     engine.warm_up()
     assert engine.way.name == chosen
     bf16_wanted = precision == "bf16" or (precision == "auto" and "bf16" in permitted)
     assert (torch.bfloat16 in seen) is bf16_wanted
+
+
+def accelerating() -> Callable[[], float]:
+    """A clock by which everything takes less time than what came before it."""
+    calls = count()
+    return lambda: next(calls) ** 0.5
+
+
+def slowing() -> Callable[[], float]:
+    """A clock by which everything takes more time than what came before it."""
+    calls = count()
+    return lambda: next(calls) ** 2.0
+
+
+@pytest.mark.parametrize(
+    ("permitted", "chosen"), [(FP32_ALONE, "packed fp32"), (BOTH, "packed bf16")]
+)
+def test_what_can_be_packed_is_packed(permitted: Mapping[str, float], chosen: str) -> None:
+    network, rows = cnn(), random_rows(3, 32, 32, 3)
+    card = replace(CNN, precisions=permitted)
+    engine = Engine(card, network, Predictor(device="cpu"), clock=accelerating())
+    engine.warm_up()
+    assert engine.way.name == chosen
+    plain = Engine(card, network, Predictor(device="cpu"), clock=slowing())
+    plain.warm_up()
+    assert plain.way.name == "eager fp32"
+    assert compare(plain.run(rows), engine.run(rows), 1.0)[1]
+
+
+@pytest.mark.parametrize(("clock", "alone"), [(slowing(), 3), (accelerating(), 1)])
+def test_rows_run_side_by_side_and_one_on_as_many_threads_as_are_faster(
+    clock: Callable[[], float], alone: int
+) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def say(x: Tensor) -> dict[str, Tensor]:
+        seen.append((len(x), torch.get_num_threads()))
+        return {"logits": x.flatten(1)[:, :4]}
+
+    before = torch.get_num_threads()
+    engine = Engine(CNN, Stub(say), Predictor(device="cpu", threads=3), clock=clock)
+    engine.warm_up()
+    for rows, passes in ((1, [(1, alone)]), (10, [(3, 1), (3, 1), (4, 1)])):
+        seen.clear()
+        engine.run(random_rows(rows, 32, 32, 3))
+        assert sorted(seen) == passes
+    torch.set_num_threads(before)
 
 
 def swapped(x: Tensor) -> dict[str, Tensor]:
