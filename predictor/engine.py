@@ -114,7 +114,7 @@ class Engine:
             EngineError: the network fails, or gives no logits that could be used.
         """
         rows = golden_rows(self.card.input, GOLDEN_ROWS)
-        self._use(PLAIN)
+        self.use(PLAIN)
         reference = self._reference(rows)
         self.has_cam = reference[0].cam is not None
         seconds = {PLAIN: self._seconds(rows)}
@@ -125,7 +125,7 @@ class Engine:
                 seconds[way] = self._seconds(rows)
         wanted = self._settings.precision
         asked_for = [way for way in seconds if way.precision == wanted]
-        self._use(min(asked_for or seconds, key=lambda way: seconds[way]))
+        self.use(min(asked_for or seconds, key=lambda way: seconds[way]))
         if wanted not in ("auto", self.way.precision):
             logger.warning("precision %s is not used", wanted, extra={"instead": self.way.name})
         # Single rows are the most frequent batch: what they need is made ready here. Whether more
@@ -212,7 +212,7 @@ class Engine:
     def _can_use(self, way: Way) -> bool:
         """Prepare the network for a way, and say whether that went well."""
         try:
-            self._use(way)
+            self.use(way)
         except Exception as error:  # whatever a network does that cannot be packed
             logger.info("%s is not possible", way.name, extra={"exception": type(error).__name__})
             return False
@@ -238,7 +238,7 @@ class Engine:
             times.append(self._clock() - start)
         return min(times)
 
-    def _use(self, way: Way) -> None:
+    def use(self, way: Way) -> None:
         example = self._normalise(self._empty_row)
         self._network = way.prepare(self._eager, example)
         self.way = way
