@@ -5,6 +5,7 @@ import os
 import sys
 
 import orjson
+import torch
 from fastapi import FastAPI, Response
 from kserve.model_repository import ModelRepository
 from prometheus_client import REGISTRY
@@ -16,6 +17,7 @@ from predictor.metrics import PredictorMetrics
 from predictor.service import TensorModel
 from serving.byte_budget import ByteBudget
 from serving.card import CardError
+from serving.cpus import available_cpus
 from serving.http_door import install_http_door
 from serving.kserve.arguments import with_arguments
 from serving.kserve.grpc_server import grpc_server
@@ -91,6 +93,8 @@ def load_engine(settings: Settings) -> Engine:
     Raises:
         CheckpointError, CardError, ConfigError: they, or the device, cannot be used.
     """
+    # For what runs outside the engine's own passes too, such as reading the weights.
+    torch.set_num_threads(settings.predictor.threads or available_cpus())
     card = find_card(settings)
     network, bank = load_weights(card, settings.process.model_path)
     return Engine(card, network, settings.predictor, bank=bank)
