@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from predictor.checkpoint import find_card, load_weights
 from predictor.engine import Engine
+from predictor.memory import keep_freed_memory
 from serving.phantom import golden_rows
 from serving.settings import Settings
 from transformer.decode import decode
@@ -24,6 +25,7 @@ class Bare:
 
     def __init__(self, settings: Settings) -> None:
         self._limits = settings.limits
+        keep_freed_memory()
         card = find_card(settings)
         self.engine = Engine(
             card, load_weights(card, Path(settings.process.model_path))[0], settings.predictor
