@@ -35,7 +35,7 @@ class Limits:
     body_bytes: int = setting(64 * MIB, "Largest request body, in bytes, over REST and gRPC.", 1)
     bodies_bytes: int = setting(
         128 * MIB,
-        "Bodies held at a time, in bytes; an eighth of the pod's memory, as each is copied.",
+        "Bodies held at a time, in bytes; a sixteenth of the pod's memory, as each is copied.",
         least=1,
     )
     rows: int = setting(64, "Most images in one V1 or V2 request.", least=1)

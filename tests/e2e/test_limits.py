@@ -19,7 +19,7 @@ from tests.e2e.load import infer_request
 pytestmark = pytest.mark.further
 
 LIMITS = Limits()
-AT_A_TIME = 4
+AT_A_TIME = 8
 # Too slow within its deadline is an answer, too, on a machine that is busy otherwise.
 ANSWERED = (200, 429, 504)
 STATUS_OF = {grpc.StatusCode.RESOURCE_EXHAUSTED: 429, grpc.StatusCode.DEADLINE_EXCEEDED: 504}
