@@ -24,7 +24,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 for target in ("ctscan-transformer:8081", "ctscan-predictor-grpc:8081"):
     with grpc.insecure_channel(target) as channel:
         request = health_pb2.HealthCheckRequest(service="inference.GRPCInferenceService")
-        answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=20)
+        # The DNS may remember for half a minute that a name had no address yet.
+        answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=90, wait_for_ready=True)
         print(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
 """
 
