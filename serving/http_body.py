@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from starlette.datastructures import Headers
-from starlette.types import Message, Receive, Scope
+from starlette.types import Message, Receive
 
 from serving import errors
 from serving.byte_budget import ByteBudget
@@ -19,7 +19,7 @@ class Body:
 
     def __init__(
         self,
-        scope: Scope,
+        headers: Headers,
         receive: Receive,
         limit: int,
         deadline: float,
@@ -35,12 +35,9 @@ class Body:
         self._taken = 0
         self._held = 0
         self._complete = False
-        headers = Headers(scope=scope)
         length = headers.get("content-length", "")
         self._announced = int(length) if length.isdecimal() else 0
         self._held_back = headers.get("expect", "").lower() == "100-continue"
-        version = scope.get("http_version")
-        self._closes = version == "1.0" or "close" in headers.get("connection", "").lower()
 
     async def receive(self) -> Message:
         if not self._begun:
@@ -65,19 +62,17 @@ class Body:
         self._held = 0
 
     async def _begin(self) -> None:
-        """Refuse what cannot be taken while it costs nothing yet."""
+        """Refuse what cannot be taken before anything of it is kept.
+
+        Whoever sends already is heard out: a proxy in between cuts the connection under an answer
+        that comes before the end of the request. A client that waits for leave is not given it.
+        """
         try:
             if self._announced > self._limit:
                 raise self._too_large()
             self._admit()
             self._budget.require(self._announced)
-        except errors.Overloaded:
-            # The server reads on and throws away behind the answer, but not if it then hangs up.
-            if self._closes and not self._held_back:
-                await self._throw_away()
-            raise
-        except errors.TooLarge:
-            # A client that waits for leave to send is answered without being given it.
+        except (errors.TooLarge, errors.Overloaded):
             if not self._held_back:
                 await self._throw_away()
             raise

@@ -76,7 +76,7 @@ class HttpDoor:
             deadline = began + self._timeout_s(headers)
             CURRENT.set(CurrentRequest(identity, deadline))
             limit = self._limits.body_bytes
-            body = Body(scope, receive, limit, deadline, self._budget, self._admit)
+            body = Body(headers, receive, limit, deadline, self._budget, self._admit)
             await self._app(scope, body.receive, answer.send)
         except Exception as error:
             if answer.started:
