@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
@@ -65,6 +64,12 @@ def choose_device(wanted: str) -> torch.device:
     return torch.device("cuda" if found and wanted != "cpu" else "cpu")
 
 
+def work_on_one_core() -> None:
+    """Set this thread alone: asked first, as a thread that is new takes the last setting of any."""
+    torch.get_num_threads()
+    torch.set_num_threads(1)
+
+
 class Engine:
     """A network on a device. `warm_up` comes before the first `run`.
 
@@ -95,9 +100,7 @@ class Engine:
         # Whether all threads work on one row, or one alone.
         self._together = True
         # Each runs passes of its own on one core, so that none waits for a core that is busy.
-        self._workers = ThreadPoolExecutor(
-            self._threads, "pass", initializer=partial(torch.set_num_threads, 1)
-        )
+        self._workers = ThreadPoolExecutor(self._threads, "pass", initializer=work_on_one_core)
         # One multiply and one add take bytes to normalised values: (v / 255 - mean) / std.
         mean, std = torch.tensor(card.mean), torch.tensor(card.std)
         self._scale = (1 / (255 * std)).to(self.device)

@@ -29,6 +29,9 @@ class Rate:
     def finished(self, rows: int, left: int, now: float) -> None:
         """Rows got their answers and `left` are still inside."""
         if self._busy_since is not None:
+            if now - self._measured_at > WINDOW_S:
+                # Forgotten already: one new row does not confirm it.
+                self._rows = self._seconds = 0.0
             self._rows += rows
             self._seconds += now - self._busy_since
             self._measured_at = now
@@ -49,12 +52,12 @@ class Rate:
 
 
 class Admission:
-    """Bounded in rows and in time; `shed(reason)` is told of each request that is refused."""
+    """Bounded in rows and, by a rate, in time; `shed(reason)` is told of each refused request."""
 
-    def __init__(self, max_rows: int, shed: Callable[[str], None]) -> None:
+    def __init__(self, max_rows: int, shed: Callable[[str], None], rate: Rate) -> None:
         self._max_rows = max_rows
         self._shed = shed
-        self.rate = Rate()
+        self._rate = rate
 
     def require(self, inside: int, rows: int, deadline: float, now: float) -> None:
         """Let so many more rows in beside those inside.
@@ -63,8 +66,8 @@ class Admission:
             Overloaded: they do not fit, or would not be done by their deadline; with the time
                 after which what is inside now will be done.
         """
-        wait = self.rate.seconds_for(inside, now)
-        again = DEFAULT_RETRY_S if wait is None else wait
+        wait = self._rate.seconds_for(inside, now)
+        again = DEFAULT_RETRY_S if wait is None else min(wait, WINDOW_S)
         if inside + rows > self._max_rows:
             self._shed("queue_full")
             raise Overloaded(
@@ -72,7 +75,7 @@ class Admission:
                 "are taken: try again later",
                 retry_after_s=again,
             )
-        needed = self.rate.seconds_for(inside + rows, now)
+        needed = self._rate.seconds_for(inside + rows, now)
         if inside >= BUSY_ROWS and needed is not None and now + needed > deadline:
             self._shed("no_time")
             raise Overloaded(

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Generic, TypeVar
 
-from serving.admission import Admission
+from serving.admission import Admission, Rate
 from serving.doors import as_service_error
 from serving.errors import DeadlineExceeded, Draining, InternalError
 from serving.metrics import BatchMetrics
@@ -92,7 +92,8 @@ class Batcher(Generic[Row, Result]):
     ) -> None:
         self._run = run
         self._max_rows = max_rows
-        self._admission = Admission(max_queue_rows, metrics.shed)
+        self.rate = Rate()
+        self._admission = Admission(max_queue_rows, metrics.shed, self.rate)
         self.in_flight = in_flight
         self._metrics = metrics
         self._queue: deque[Entry[Row, Result]] = deque()
@@ -188,9 +189,9 @@ class Batcher(Generic[Row, Result]):
         for part in batch:
             part.entry.running -= 1
         if not task.cancelled() and task.result():
-            self._admission.rate.finished(rows, self.rows, asyncio.get_running_loop().time())
+            self.rate.finished(rows, self.rows, asyncio.get_running_loop().time())
         else:
-            self._admission.rate.failed()
+            self.rate.failed()
         self._pump()
 
     def _form(self) -> list[Part[Row, Result]]:

@@ -51,13 +51,15 @@ class Body:
         try:
             self._budget.take(size)
         except errors.Overloaded:
+            # At once: else several that are refused would keep each other out.
+            self.release()
             await self._throw_away()
             raise
         self._held += size
         return message
 
     def release(self) -> None:
-        """The request has ended: nothing of its body is held any more."""
+        """Nothing of the body is held any more."""
         self._budget.give_back(self._held)
         self._held = 0
 

@@ -76,7 +76,9 @@ class HttpDoor:
             deadline = began + self._timeout_s(headers)
             CURRENT.set(CurrentRequest(identity, deadline))
             limit = self._limits.body_bytes
-            body = Body(headers, receive, limit, deadline, self._budget, self._admit)
+            # However long a client would wait: what it has sent so far keeps others out.
+            read_by = min(deadline, began + self._limits.request_timeout_s)
+            body = Body(headers, receive, limit, read_by, self._budget, self._admit)
             await self._app(scope, body.receive, answer.send)
         except Exception as error:
             if answer.started:

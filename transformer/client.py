@@ -15,6 +15,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from numpy.typing import NDArray
 
 from serving import errors
+from serving.admission import Rate
 from serving.batcher import Batcher
 from serving.card import Card
 from serving.doors import CARD_TRAILER, ERROR_TRAILER, RETRY_TRAILER
@@ -99,6 +100,11 @@ class PredictorClient:
             in_flight=self._calls_per_predictor,
             metrics=metrics.batches,
         )
+
+    @property
+    def rate(self) -> Rate:
+        """Rows a second that the predictors do of late."""
+        return self._batcher.rate
 
     async def card(self) -> Card:
         """The card to prepare rows by.

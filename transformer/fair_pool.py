@@ -68,7 +68,12 @@ class FairPool:
             if turn.jobs:
                 self._turns.append(turn)
             self._free -= 1
-            running = loop.run_in_executor(self._threads, job)
+            try:
+                running = loop.run_in_executor(self._threads, job)
+            except RuntimeError:  # the threads have been given up
+                self._free += 1
+                turn.all_done.cancel()
+                continue
             running.add_done_callback(partial(self._ended, turn, place))
 
     def _ended(self, turn: Turn[Result], place: int, ended: "asyncio.Future[Result]") -> None:
@@ -78,6 +83,8 @@ class FairPool:
             return
         self._hand_out()
         error = ended.exception()
-        turn.outcomes[place] = error if isinstance(error, Exception) else ended.result()
+        if error is not None and not isinstance(error, Exception):
+            error = RuntimeError(f"a job ended with {type(error).__name__}")
+        turn.outcomes[place] = ended.result() if error is None else error
         if len(turn.outcomes) == turn.total and not turn.all_done.done():
             turn.all_done.set_result(None)

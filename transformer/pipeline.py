@@ -74,7 +74,7 @@ class Pipeline:
         self._pool = pool
         self._clock = clock
         self._rows_inside = 0
-        self._admission = Admission(limits.queue_rows, metrics.batches.shed)
+        self._admission = Admission(limits.queue_rows, metrics.batches.shed, client.rate)
 
     async def predict(self, images: Sequence[bytes], place: str = PLACE) -> list[Prediction]:
         """One prediction for each image file, in order.
@@ -207,20 +207,14 @@ class Pipeline:
         """Let the rows in if they fit, and end their work at the request's deadline."""
         self.require_room(rows)
         self._rows_inside += rows
-        answered = False
         try:
             async with until_deadline():
                 yield
-            answered = True
         except (PredictorUnavailable, ModelNotLoaded):
             self._metrics.batches.shed("no_predictor")
             raise
         finally:
             self._rows_inside -= rows
-            if answered:
-                self._admission.rate.finished(rows, self._rows_inside, now())
-            else:
-                self._admission.rate.failed()
 
 
 def now() -> float:

@@ -109,7 +109,9 @@ def rest_routes(rooms: Rooms) -> APIRouter:
         "/predict/batch",
         tags=["classify"],
         response_model=list[Prediction | Problem],
-        responses=problem_responses(errors.InvalidField, errors.TooLarge, errors.DeadlineExceeded),
+        responses=problem_responses(
+            errors.InvalidField, errors.TooLarge, errors.Overloaded, errors.DeadlineExceeded
+        ),
         summary="Classify several slices; a bad file gets a problem in its place",
     )
     async def predict_batch(

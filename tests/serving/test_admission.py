@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from serving.admission import BUSY_ROWS, Admission, Rate
+from serving.admission import BUSY_ROWS, WINDOW_S, Admission, Rate
 from serving.errors import Overloaded
 
 
@@ -18,9 +18,7 @@ def measured(rows_per_second: float, seconds: int = 4) -> Rate:
 class Door:
     def __init__(self, most: int = 256, rate: Rate | None = None) -> None:
         self.shed: list[str] = []
-        self.admission = Admission(most, self.shed.append)
-        if rate is not None:
-            self.admission.rate = rate
+        self.admission = Admission(most, self.shed.append, rate or Rate())
 
     def refuses(self, inside: int, rows: int = 1, deadline: float = math.inf) -> Overloaded:
         with pytest.raises(Overloaded) as refused:
@@ -42,6 +40,10 @@ def test_retry_after_is_how_long_what_is_inside_will_take() -> None:
     assert Door(most=10, rate=measured(4)).refuses(10).retry_after_s == pytest.approx(2.5)
 
 
+def test_nobody_is_sent_away_for_longer_than_a_rate_is_true() -> None:
+    assert Door(most=100, rate=measured(1)).refuses(100).retry_after_s == WINDOW_S
+
+
 def test_where_nothing_was_measured_another_try_is_told_after_a_second() -> None:
     assert Door(most=10).refuses(10).retry_after_s == 1.0
 
@@ -53,7 +55,7 @@ def test_a_deadline_that_cannot_be_met_at_the_rate_of_late_is_refused_at_once(ro
     door.lets_in(100, rows, deadline=4 + needed + 0.1)
     error = door.refuses(100, rows, deadline=4 + needed - 0.1)
     assert f"would take {needed:.1f} s" in error.detail
-    assert error.retry_after_s == pytest.approx(10)
+    assert error.retry_after_s == pytest.approx(WINDOW_S)
     assert door.shed == ["no_time"]
 
 
@@ -96,3 +98,11 @@ def test_what_fails_does_not_count() -> None:
     rate.failed()
     rate.finished(1, 100, 9.0)
     assert rate.seconds_for(10, 9.0) == pytest.approx(1.0)
+
+
+def test_a_rate_that_was_forgotten_does_not_come_back() -> None:
+    rate = measured(1)
+    rate.finished(1, 0, 4.5)
+    rate.finished(1, 100, 3600.0)
+    rate.finished(100, 100, 3601.0)
+    assert rate.seconds_for(100, 3601.0) == pytest.approx(1.0)

@@ -70,7 +70,8 @@ async def test_a_body_that_comes_in_pieces_is_stopped_by_what_others_hold() -> N
     with pytest.raises(Overloaded):
         await read_all(reading)
     assert sender.read == 3  # the rest was read and thrown away
-    assert budget.held == 1300
+    # Others that are under way need not wait for that.
+    assert budget.held == 1000
     reading.release()
     assert budget.held == 1000
 

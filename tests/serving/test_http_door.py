@@ -218,6 +218,14 @@ async def test_a_body_that_never_ends_is_answered_at_the_deadline() -> None:
 
 
 @pytest.mark.looptime
+async def test_a_body_is_waited_for_no_longer_than_others_may_be_kept_out() -> None:
+    began = asyncio.get_running_loop().time()
+    sent = await ask(never, (b"x-request-timeout-ms", b"9999999999"))
+    assert sent[0]["status"] == 504
+    assert asyncio.get_running_loop().time() == began + 20
+
+
+@pytest.mark.looptime
 @pytest.mark.parametrize("headers", [[], [(b"content-length", b"5000")]])
 async def test_a_large_body_that_never_ends_is_thrown_away_until_the_deadline(
     headers: list[tuple[bytes, bytes]],

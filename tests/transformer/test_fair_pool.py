@@ -134,5 +134,23 @@ async def test_threads_that_are_given_up_leave_nobody_waiting() -> None:
         await asyncio.wait_for(call, 20)
 
 
+async def test_jobs_for_threads_that_have_been_given_up_are_given_up_too() -> None:
+    threads = ThreadPoolExecutor(1)
+    threads.shutdown()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(FairPool(threads, in_hand=1).run(partial(said, "late")), 20)
+
+
+async def test_a_job_that_ends_its_thread_is_an_error_of_its_caller() -> None:
+    def leave(_: str) -> str:
+        raise GeneratorExit
+
+    with ThreadPoolExecutor(1) as threads:
+        pool = FairPool(threads, in_hand=1)
+        with pytest.raises(RuntimeError, match="GeneratorExit"):
+            await asyncio.wait_for(pool.run(partial(leave, "a")), 20)
+        assert await pool.run(partial(said, "b")) == "B"
+
+
 async def test_no_jobs_are_no_work() -> None:
     assert await FairPool(ByHand(), in_hand=1).run_all([]) == []

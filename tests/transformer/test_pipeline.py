@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from prometheus_client import Counter
 
+from serving.admission import Rate
 from serving.card import CLASSES, Card, InputSpec, Window
 from serving.errors import (
     DeadlineExceeded,
@@ -47,6 +48,7 @@ class FakeClient:
         self.sizes: list[tuple[int, ...]] = []
         self.maps_asked_for: list[bool] = []
         self.gate: asyncio.Event | None = None
+        self.rate = Rate()
 
     async def card(self) -> Card:
         return self.known
@@ -230,28 +232,21 @@ async def test_what_cannot_be_taken_is_refused_before_its_body_is_there(
 
 
 @pytest.mark.looptime
-async def test_a_deadline_that_cannot_be_met_at_the_rate_of_late_is_refused_at_once() -> None:
-    class Second(FakeClient):
-        """Takes a second for each call, one after the other."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.turn = asyncio.Lock()
-
-        async def infer(self, rows: Rows, card: Card, *, cam: bool = False) -> list[Answer]:
-            async with self.turn:
-                await asyncio.sleep(1)
-            return await super().infer(rows, card, cam=cam)
-
-    counted = metrics()
-    made = pipeline(Second(), Inline(), counted=counted)
+async def test_a_deadline_that_cannot_be_met_at_the_predictors_rate_is_refused_at_once() -> None:
+    client, counted = FakeClient(), metrics()
+    client.gate = asyncio.Event()
+    now = asyncio.get_running_loop().time()
+    for second in (-2, -1, 0):
+        client.rate.finished(2, 100, now + second)
+    made = pipeline(client, Inline(), counted=counted)
     with request(600):
-        waiting = [asyncio.create_task(made.predict(FILES[:1])) for _ in range(40)]
-        await asyncio.sleep(20.5)
+        waiting = [asyncio.create_task(made.predict(FILES[:1])) for _ in range(20)]
+        await asyncio.sleep(0.1)
     with request(5), pytest.raises(Overloaded, match="past the deadline"):
         await made.predict(FILES[:1])
     with request(30):
         made.require_room()
+    client.gate.set()
     await asyncio.gather(*waiting)
     assert shed(counted) == {"no_time": 1}
 
