@@ -37,7 +37,7 @@ class Bare:
         """Decode, summarise and resize one file."""
         ct_slice = decode(image, self._limits)
         summarise(ct_slice)
-        return preprocess(ct_slice.image, self.engine.card.input)
+        return preprocess(ct_slice.pixels, self.engine.card.input)
 
     def one(self, image: bytes) -> tuple[float, float]:
         """Milliseconds of decode and resize, and of the forward pass, for one file."""
