@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
@@ -46,6 +47,7 @@ ACCEPTED = ", ".join((*FORMATS, DICOM))
 
 WIDE_GREY_MODES = ("I;16", "I;16B", "I;16L", "I")
 GREY_MODES = ("1", "L", "LA")
+# Pixels looked at for colour, along each side: a picture that is coloured is so almost everywhere.
 COARSE_SIDE = 64
 COLOUR_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 TIFF_TILE_SIDES = (322, 323)
@@ -190,9 +192,14 @@ def _slice_of(image: Image.Image, *, is_dicom: bool = False) -> Slice:
     return Slice(pixels, pixels.height, pixels.width, is_dicom)
 
 
+def coarse(rgb: Image.Image) -> NDArray[np.uint8]:
+    """Some pixels of all over an RGB image: uint8 [64,64,3]."""
+    return np.asarray(rgb.resize((COARSE_SIDE, COARSE_SIDE), Image.Resampling.NEAREST))
+
+
 def _is_grey(rgb: Image.Image) -> bool:
     """Whether R = G = B in every pixel; a picture that is coloured says so on a coarse grid."""
-    looked_at = np.asarray(rgb.resize((COARSE_SIDE, COARSE_SIDE), Image.Resampling.NEAREST))
+    looked_at = coarse(rgb)
     if (looked_at != looked_at[..., :1]).any():
         return False
     red, green, blue = (channel.tobytes() for channel in rgb.split())

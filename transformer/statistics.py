@@ -9,10 +9,8 @@ from PIL import Image
 
 from serving.errors import UnsuitableImage
 from serving.settings import Limits
-from transformer.decode import Slice
+from transformer.decode import Slice, coarse
 
-# Pixels looked at for colour, along each side: a picture that is coloured is so almost everywhere.
-COLOUR_SIDE = 64
 # A pixel whose channels differ by more is coloured; JPEG alone can make greys differ a little.
 COLOURED = 16
 
@@ -82,7 +80,7 @@ def _colour_share(image: Image.Image) -> float:
     """The share of coloured pixels among those of a coarse grid."""
     if image.mode == "L":
         return 0.0
-    looked_at = np.asarray(image.resize((COLOUR_SIDE, COLOUR_SIDE), Image.Resampling.NEAREST))
+    looked_at = coarse(image)
     red, green, blue = looked_at[..., 0], looked_at[..., 1], looked_at[..., 2]
     most, least = np.maximum(red, green), np.minimum(red, green)
     apart = np.maximum(most, blue) - np.minimum(least, blue)
