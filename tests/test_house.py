@@ -64,6 +64,8 @@ def test_no_file_or_folder_is_a_junk_room() -> None:
         ("ctscan.__main__", "torch"),
         ("ctscan.command", "kubernetes"),
         ("predictor.__main__", "PIL"),
+        ("predictor.__main__", "pandas"),
+        ("transformer.__main__", "pandas"),
     ],
 )
 def test_a_program_starts_without_the_library_of_another(program: str, library: str) -> None:

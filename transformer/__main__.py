@@ -1,5 +1,7 @@
 """Builds the transformer and runs it: the only place here that makes objects."""
 
+import serving.kserve.without_pandas  # noqa: F401  # isort: skip  # before what imports kserve
+
 import asyncio
 import os
 import sys
