@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from predictor.distance import distances
 from predictor.memory import give_back_freed_memory
 from predictor.passes import cut
+from predictor.single_rows import SingleRows
 from predictor.ways import PLAIN, Way, possible_ways
 from serving.card import Card
 from serving.cpus import available_cpus
@@ -98,8 +99,7 @@ class Engine:
         self._eager = network.to(self.device)
         self._network = self._eager
         self._threads = settings.threads or available_cpus()
-        # Whether all threads work on one row, or one alone.
-        self._together = True
+        self._single_rows = SingleRows()
         # Each runs passes of its own on one core, so that none waits for a core that is busy.
         self._workers = ThreadPoolExecutor(self._threads, "pass", initializer=work_on_one_core)
         # One multiply and one add take bytes to normalised values: (v / 255 - mean) / std.
@@ -135,28 +135,37 @@ class Engine:
         self.use(min(asked_for or seconds, key=lambda way: seconds[way]))
         if wanted not in ("auto", self.way.precision):
             logger.warning("precision %s is not used", wanted, extra={"instead": self.way.name})
-        # Single rows are the most frequent batch: what they need is made ready here. Whether more
-        # threads than one make one faster depends on the network, the machine and its load.
-        seconds_together = self._seconds(rows[:1])
-        self._together = False
-        self._together = seconds_together < self._seconds(rows[:1])
+        # Single rows are the most frequent batch: what they need is made ready here, both ways.
+        on_all = self._seconds(rows[:1])
+        on_one = self._seconds(rows[:1], together=False)
+        self._single_rows = SingleRows(together=on_all < on_one)
         give_back_freed_memory()
         logger.info(
             "engine chosen",
             extra={
                 "way": self.way.name,
                 "device": self.device.type,
-                "row_on_all_threads": self._together,
+                "row_on_all_threads": self._single_rows.together,
             },
         )
 
     def run(self, rows: Sequence[NDArray[np.uint8]]) -> list[Scores]:
         """Scores of rows uint8 [H, W, C], all with the same C: 1, or as the card says."""
+        if len(rows) > 1:
+            return self._run(rows, together=self._single_rows.together)
+        together = self._single_rows.next()
+        start = self._clock()
+        scores = self._run(rows, together=together)
+        self._single_rows.took(together, self._clock() - start)
+        return scores
+
+    def _run(self, rows: Sequence[NDArray[np.uint8]], *, together: bool) -> list[Scores]:
+        """Side by side on the cores, or with `together` on all at once where the rows are few."""
         parts: list[Sequence[NDArray[np.uint8]]] = [rows]
         if self.device.type == "cpu":
-            parts = cut(rows, self._threads, self._together)
+            parts = cut(rows, self._threads, together)
         if len(parts) == 1:
-            threads = self._threads if self._together else 1
+            threads = self._threads if together else 1
             if torch.get_num_threads() != threads:
                 torch.set_num_threads(threads)
             return self._pass(rows)
@@ -193,7 +202,7 @@ class Engine:
         """What eager fp32 says, which everything else is compared with."""
         subject = f"{self.card.architecture} on {self.device.type}"
         try:
-            scores = self.run(rows)
+            scores = self._run(rows, together=True)
         except EngineError:
             raise
         except Exception as error:
@@ -227,7 +236,9 @@ class Engine:
 
     def _agrees(self, rows: Sequence[NDArray[np.uint8]], reference: Sequence[Scores]) -> bool:
         try:
-            difference, agrees = compare(reference, self.run(rows), self.card.temperature)
+            difference, agrees = compare(
+                reference, self._run(rows, together=True), self.card.temperature
+            )
         except RuntimeError as error:
             # Not every operation exists in every precision on every device.
             logger.warning("%s fails", self.way.name, extra={"exception": type(error).__name__})
@@ -236,7 +247,13 @@ class Engine:
             logger.warning("%s differs from eager fp32", self.way.name, extra={"by": difference})
         return agrees
 
-    def _seconds(self, rows: Sequence[NDArray[np.uint8]], others: Collection[float] = ()) -> float:
+    def _seconds(
+        self,
+        rows: Sequence[NDArray[np.uint8]],
+        others: Collection[float] = (),
+        *,
+        together: bool = True,
+    ) -> float:
         """The least of a few timings: what else the machine does can only add to one.
 
         What takes far longer than one of the others is timed once.
@@ -244,7 +261,7 @@ class Engine:
         times: list[float] = []
         while len(times) < TIMINGS:
             start = self._clock()
-            self.run(rows)
+            self._run(rows, together=together)
             times.append(self._clock() - start)
             if others and times[-1] > FAR_BEHIND * min(others):
                 break
