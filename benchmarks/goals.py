@@ -76,7 +76,7 @@ GOALS = (
         by_headroom=True,
     ),
     least("predictor over gRPC ÷ bare engine, worst batch size", "ratio.predictor", 0.9, "{:.2f}"),
-    least("transformer ÷ bare decode and resize", "ratio.transformer", 0.85, "{:.2f}"),
+    least("decode path ÷ bare decode and resize", "ratio.decode_path", 0.85, "{:.2f}"),
     most("one client: p50 beyond decode and forward pass", "one.added_ms", 3.0, "{:.1f} ms"),
     most("70 % of capacity, evenly: p99 ÷ p50", "open.even.p99_to_p50", 3.0, "{:.1f}"),
     least("twice the capacity: answered ÷ capacity", "overload.goodput", 0.9, "{:.2f}"),
