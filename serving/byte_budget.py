@@ -1,28 +1,30 @@
-"""How many bytes of request bodies are held at a time, over all requests of both doors."""
+"""How many bytes are held at a time, over all requests of both doors."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from serving.errors import Overloaded
 
 
 class ByteBudget:
-    """Bounds the memory of bodies; `shed(reason)` is told of each request that is refused."""
+    """Bounds the memory of `what`; `shed(reason)` is told of each request that is refused."""
 
-    def __init__(self, most: int, shed: Callable[[str], None]) -> None:
+    def __init__(self, most: int, shed: Callable[[str], None], what: str = "bodies") -> None:
         self._most = most
         self._shed = shed
+        self._what = what
         self.held = 0
 
     def require(self, size: int) -> None:
-        """Refuse a body of so many bytes that will not fit, before it is read.
+        """Refuse so many bytes that will not fit, before they are there.
 
         Raises:
-            Overloaded: it would exceed the budget.
+            Overloaded: they would exceed the budget.
         """
         if self.held + size > self._most:
             self._shed("bytes")
             raise Overloaded(
-                f"bodies of {self.held} bytes are held and {size} more do not fit, at most "
+                f"{self._what} of {self.held} bytes are held and {size} more do not fit, at most "
                 f"{self._most} are taken at a time: try again later"
             )
 
@@ -34,6 +36,15 @@ class ByteBudget:
         """
         self.require(size)
         self.held += size
+
+    @contextmanager
+    def holding(self, size: int) -> Iterator[None]:
+        """Hold so many bytes for the length of the block; raises as `take` does."""
+        self.take(size)
+        try:
+            yield
+        finally:
+            self.give_back(size)
 
     def give_back(self, size: int) -> None:
         """Let go of bytes that were taken."""

@@ -117,7 +117,9 @@ def app() -> FastAPI:
     nothing: Any = None
     app = build_app()
     app.include_router(
-        rest_routes(Rooms(nothing, nothing, nothing, nothing, nothing, Settings(), nothing))
+        rest_routes(
+            Rooms(nothing, nothing, nothing, nothing, nothing, Settings(), nothing, nothing)
+        )
     )
     app.include_router(v1_routes(nothing, V1_PREDICT, V1_EXPLAIN))
     app.include_router(v2_routes(nothing, nothing))

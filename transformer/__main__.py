@@ -40,6 +40,8 @@ from transformer.rest import Rooms, rest_routes
 from transformer.service import ImageModel, V1Explanations, V1Predictions
 
 DISCLAIMER = "Research use only, not a medical device."
+# Corrections written at a time: more would not make a disk faster.
+STORAGE_THREADS = 2
 
 
 def main() -> None:
@@ -64,7 +66,8 @@ async def transformer(settings: Settings) -> None:
     cpus = settings.transformer.decode_threads or available_cpus()
     threads = ThreadPoolExecutor(cpus, thread_name_prefix="decode")
     # A pool of its own: a volume that hangs must not keep slices from being decoded.
-    storage = ThreadPoolExecutor(2, thread_name_prefix="storage")
+    writers = ThreadPoolExecutor(STORAGE_THREADS, thread_name_prefix="storage")
+    storage = FairPool(writers, STORAGE_THREADS)
     client = PredictorClient(settings, metrics)
     drift = DriftLog(
         process.drift_current_path,
@@ -89,10 +92,12 @@ async def transformer(settings: Settings) -> None:
     data_plane = TruthfulDataPlane(registry)
     repository = ClosedRepository(registry)
     store = FeedbackStore(process.feedback_dir, now)
+    # A volume that hangs must not fill the memory either.
+    images = ByteBudget(settings.limits.bodies_bytes, metrics.batches.shed, "images to be stored")
 
     app = build_app()
     app.include_router(
-        rest_routes(Rooms(pipeline, client, store, metrics, lifecycle, settings, storage))
+        rest_routes(Rooms(pipeline, client, store, metrics, lifecycle, settings, storage, images))
     )
     app.include_router(v1_routes(data_plane, V1_PREDICT, V1_EXPLAIN))
     app.include_router(v2_routes(data_plane, repository))
@@ -115,7 +120,7 @@ async def transformer(settings: Settings) -> None:
     async def close() -> None:
         watching.cancel()
         await client.close()
-        for pool in (threads, storage):
+        for pool in (threads, writers):
             pool.shutdown(wait=False, cancel_futures=True)
         drift.close(settings.shutdown.grace_s)
 

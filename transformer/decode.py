@@ -75,6 +75,11 @@ class Slice:
         """The same in mode RGB, whatever `pixels` has."""
         return self.pixels.convert("RGB")
 
+    @property
+    def nbytes(self) -> int:
+        """How much memory `pixels` takes."""
+        return self.height * self.width * len(self.pixels.getbands())
+
 
 def decode(data: bytes, limits: Limits, window: Window | None = None) -> Slice:
     """Decode one image file to 8-bit grey or RGB; `window` is the card's, for DICOM files.

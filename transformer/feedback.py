@@ -138,22 +138,21 @@ class FeedbackStore:
     def _store(self, path: Path, pixels: Pixels, correction: Correction, folder: int) -> bool:
         """Write what is missing of the image and of the event; true if the event was."""
         sidecar = path.with_suffix(".json")
-        known = path.exists()
-        events: list[dict[str, Any]] = json.loads(sidecar.read_bytes()) if sidecar.exists() else []
+        absent = [file for file in (path, sidecar) if not file.exists()]
+        events = _events(sidecar)
         said = asdict(correction)
         new = not any(said.items() <= event.items() for event in events)
         try:
-            if not known:
+            if path in absent:
                 _write_whole(path, _png(pixels))
             if new:
                 events.append({"time": self._clock().astimezone(UTC).isoformat(), **said})
                 _write_whole(sidecar, json.dumps(events, ensure_ascii=False, indent=1).encode())
             os.fsync(folder)
         except OSError:
-            if not known:
+            for file in absent:
                 with suppress(OSError):
-                    path.unlink(missing_ok=True)
-                    sidecar.unlink(missing_ok=True)
+                    file.unlink(missing_ok=True)
             raise
         return new
 
@@ -164,6 +163,21 @@ class FeedbackStore:
             for leftover in self._folder.glob("*/.new-*"):
                 if leftover.stat().st_mtime < oldest:
                     leftover.unlink(missing_ok=True)
+
+
+def _events(sidecar: Path) -> list[dict[str, Any]]:
+    """What was said of an image so far; a file that holds something else is moved aside."""
+    if not sidecar.exists():
+        return []
+    try:
+        events = json.loads(sidecar.read_bytes())
+    except ValueError:
+        events = None
+    if isinstance(events, list) and all(isinstance(event, dict) for event in events):
+        return events
+    sidecar.replace(sidecar.with_name(f"{sidecar.name}.broken-{secrets.token_hex(4)}"))
+    logger.warning("a history of corrections could not be read and was moved aside")
+    return []
 
 
 def _identity(pixels: Pixels, label: str) -> str:

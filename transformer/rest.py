@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -11,6 +10,7 @@ from fastapi import APIRouter, Depends, File, Form, Header, Request, Response, U
 from pydantic import BaseModel, Field
 
 from serving import errors
+from serving.byte_budget import ByteBudget
 from serving.card import CLASSES
 from serving.doors import Problem, as_service_error, problem
 from serving.errors import FieldError, InvalidField, TooLarge
@@ -21,6 +21,7 @@ from serving.settings import Settings
 from transformer.client import PredictorClient
 from transformer.decode import ACCEPTED, require_size
 from transformer.explanation import Explanation, require_class
+from transformer.fair_pool import FairPool
 from transformer.feedback import Correction, FeedbackStore
 from transformer.metrics import TransformerMetrics
 from transformer.pipeline import Pipeline
@@ -77,7 +78,10 @@ class FeedbackSaved(BaseModel):
 
 @dataclass(frozen=True)
 class Rooms:
-    """What the routes hand their work to."""
+    """What the routes hand their work to.
+
+    Corrections are written in `storage`; their images are held within `images` meanwhile.
+    """
 
     pipeline: Pipeline
     client: PredictorClient
@@ -85,7 +89,8 @@ class Rooms:
     metrics: TransformerMetrics
     lifecycle: Lifecycle
     settings: Settings
-    storage: ThreadPoolExecutor
+    storage: FairPool
+    images: ByteBudget
 
 
 def rest_routes(rooms: Rooms) -> APIRouter:
@@ -173,15 +178,15 @@ def rest_routes(rooms: Rooms) -> APIRouter:
             predicted_class, is_correct, correct_class, prediction_id, comment, limits
         )
         ct_slice = await rooms.pipeline.decode(await read(file))
-        loop = asyncio.get_running_loop()
-        async with until_deadline():
-            try:
-                saved = await loop.run_in_executor(
-                    rooms.storage, rooms.store.save, ct_slice.image, correction
-                )
-            except errors.StorageFailed:
-                rooms.metrics.feedback_failed.inc()
-                raise
+        with rooms.images.holding(ct_slice.nbytes):
+            async with until_deadline():
+                try:
+                    saved = await rooms.storage.run(
+                        lambda: rooms.store.save(ct_slice.image, correction)
+                    )
+                except errors.StorageFailed:
+                    rooms.metrics.feedback_failed.inc()
+                    raise
         if saved.new:
             agreement = "correct" if is_correct else "wrong"
             rooms.metrics.feedback.labels(saved.label, agreement).inc()

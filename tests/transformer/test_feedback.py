@@ -291,14 +291,27 @@ def test_a_file_in_place_of_a_folder_is_a_storage_failure(
     assert files(tmp_path) == [tmp_path / blocked]
 
 
-def test_a_history_that_cannot_be_read_is_never_overwritten(
+@pytest.mark.parametrize("content", ["", "[{", "{}", '["a"]'])
+def test_a_history_that_cannot_be_read_is_moved_aside(
+    store: FeedbackStore, image: Image.Image, content: str
+) -> None:
+    path = store.save(image, WRONG).path
+    path.with_suffix(".json").write_text(content)
+    assert store.save(image, WRONG).new
+    assert len(events(path)) == 1
+    (broken,) = path.parent.glob("*.json.broken-*")
+    assert broken.read_text() == content
+
+
+def test_a_history_outlives_its_image_also_when_a_new_one_cannot_be_written(
     store: FeedbackStore, image: Image.Image
 ) -> None:
-    sidecar = store.save(image, WRONG).path.with_suffix(".json")
-    sidecar.write_text("[{")
-    with pytest.raises(StorageFailed):
-        store.save(image, WRONG)
-    assert sidecar.read_text() == "[{"
+    path = store.save(image, WRONG).path
+    path.unlink()
+    before = events(path)
+    with at_most_file_bytes(100), pytest.raises(StorageFailed):
+        store.save(image, Correction("adenocarcinoma", True))
+    assert events(path) == before
 
 
 def test_leftovers_of_a_crash_are_swept_and_work_of_others_is_not(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import httpx
 import numpy as np
 import pytest
 from fastapi import FastAPI
+from PIL import Image
 
 from serving.byte_budget import ByteBudget
 from serving.card import CLASSES, Card, InputSpec
@@ -24,7 +25,8 @@ from tests.transformer.rooms import EVIDENCE, metrics
 from transformer.client import PredictorClient, Status
 from transformer.decode import Slice, decode
 from transformer.explanation import Explanation, explain_from
-from transformer.feedback import FeedbackStore
+from transformer.fair_pool import FairPool
+from transformer.feedback import Correction, FeedbackStore, Saved
 from transformer.metrics import TransformerMetrics
 from transformer.pipeline import Pipeline
 from transformer.prediction import Prediction, predict_from
@@ -79,14 +81,17 @@ class House:
         limits = Limits(file_bytes=20_000, batch_files=3, comment_chars=10)
         settings = Settings(limits=limits, process=Process(config_path=Path("c.yaml")))
         self.app = FastAPI()
+        self.store = FeedbackStore(folder, lambda: datetime(2026, 1, 1, tzinfo=UTC))
+        self.images = ByteBudget(1_000_000, print, "images to be stored")
         rooms = Rooms(
             cast(Pipeline, FakePipeline()),
             cast(PredictorClient, self.client),
-            FeedbackStore(folder, lambda: datetime(2026, 1, 1, tzinfo=UTC)),
+            self.store,
             self.metrics,
             self.lifecycle,
             settings,
-            threads,
+            FairPool(threads, 2),
+            self.images,
         )
         self.app.include_router(rest_routes(rooms))
         install_http_door(
@@ -316,3 +321,28 @@ async def test_a_store_that_hangs_is_left_at_the_deadline(
     answer = await rest.post("/feedback", files={"file": IMAGE}, data=form(), headers=headers)
     hanging.set()
     assert answer.status_code == 504
+
+
+async def test_images_that_wait_for_a_slow_volume_are_bounded_in_bytes(
+    house: House, rest: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free, threads = threading.Event(), set()
+
+    def save(image: Image.Image, correction: Correction) -> Saved:
+        threads.add(threading.get_ident())
+        free.wait(30)
+        return Saved(Path("somewhere.png"), correction.label, True)
+
+    monkeypatch.setattr(house.store, "save", save)
+    own = decode(IMAGE, Limits()).nbytes
+    house.images.take(1_000_000 - own)
+    first = asyncio.create_task(rest.post("/feedback", files={"file": IMAGE}, data=form()))
+    while house.images.held < 1_000_000:
+        await asyncio.sleep(0)
+    refused = await rest.post("/feedback", files={"file": IMAGE}, data=form())
+    assert refused.status_code == 429
+    assert "images to be stored of 1000000 bytes are held" in refused.json()["detail"]
+    free.set()
+    assert (await first).status_code == 200
+    assert house.images.held == 1_000_000 - own
+    assert threading.get_ident() not in threads
