@@ -2,11 +2,14 @@
 
 A name's addresses come from a cluster's DNS, which may go on telling the old ones for half a minute
 (kubeadm's and kind's CoreDNS cache answers for 30 s). A Service's own address is always true, but a
-connection to it stays with one predictor: it is kept for when none of the name's can be reached.
+connection to it stays with one predictor and goes when that goes: it is for when none of the name's
+can be reached, and made anew each time.
 """
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
@@ -30,21 +33,30 @@ class PredictorChannel:
         self._closing: set[asyncio.Task[None]] = set()
         self._addresses = 0
         self._open()
-        self._service = self._opened(service) if service else None
-        self._service_stub = GRPCInferenceServiceStub(self._service) if service else None
+        self._service = service
 
     @property
-    def stub_elsewhere(self) -> GRPCInferenceServiceStub:
-        """For a call that no predictor took: another predictor or, with none left, the Service."""
-        if self._channel.get_state() is grpc.ChannelConnectivity.READY:
-            return self.stub
-        return self._service_stub or self.stub
+    def ready(self) -> bool:
+        """Whether it knows of a predictor that can be reached."""
+        return bool(self._channel.get_state() is grpc.ChannelConnectivity.READY)
+
+    @asynccontextmanager
+    async def through_service(self) -> AsyncIterator[GRPCInferenceServiceStub]:
+        """For a call that none of the target's predictors took; without a Service, the same way."""
+        if not self._service:
+            yield self.stub
+            return
+        async with self._opened(self._service) as channel:
+            yield GRPCInferenceServiceStub(channel)
 
     async def connected(self) -> bool:
         """Whether a call would find a predictor."""
         if await connected(self._channel):
             return True
-        return self._service is not None and await connected(self._service)
+        if not self._service:
+            return False
+        async with self._opened(self._service) as channel:
+            return await connected(channel)
 
     async def look(self) -> int:
         """How many addresses the target names now; the first after none are tried at once.
@@ -59,10 +71,8 @@ class PredictorChannel:
         return self._addresses
 
     async def close(self) -> None:
-        """Close the channels and those that were given up; the doors have drained before."""
+        """Close the channel and those that were given up; the doors have drained before."""
         await self._channel.close()
-        if self._service is not None:
-            await self._service.close()
         await asyncio.gather(*self._closing)
 
     def _renew(self) -> None:

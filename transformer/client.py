@@ -4,6 +4,7 @@ import asyncio
 import copy
 import time
 from collections.abc import Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -166,7 +167,7 @@ class PredictorClient:
     async def _call(
         self, key: Hashable, rows: list[NDArray[np.uint8]], deadline: float
     ) -> list[Answer]:
-        """One RPC; where no predictor took it, once more, elsewhere."""
+        """One RPC; where no predictor took it, again elsewhere."""
         assert isinstance(key, tuple)
         version, _, cam = key
         request = infer_request(rows, self._cards[version], cam=cam)
@@ -175,11 +176,23 @@ class PredictorClient:
                 response = await self._rpc(self._channel.stub, request, deadline)
             except errors.Unavailable:
                 self._metrics.call_retries.inc()
-                response = await self._rpc(self._channel.stub_elsewhere, request, deadline)
+                response = await self._again(request, deadline)
         if not self._status.ready:
             # An answer is newer than the account that there would be none.
             self._status_until = 0.0
         return self._answers(response)
+
+    async def _again(self, request: Any, deadline: float) -> Any:
+        """By another of the channel's predictors, and by whoever the Service names.
+
+        In a roll-out the channel may know of no predictor but the one that goes, and may not have
+        noticed yet that it went.
+        """
+        if self._channel.ready:
+            with suppress(errors.Unavailable):
+                return await self._rpc(self._channel.stub, request, deadline)
+        async with self._channel.through_service() as stub:
+            return await self._rpc(stub, request, deadline)
 
     async def _rpc(self, stub: Any, request: Any, deadline: float) -> Any:
         remaining = deadline - asyncio.get_running_loop().time()

@@ -95,32 +95,38 @@ async def test_a_call_under_way_outlives_the_renewal(
         assert (await new).live
 
 
-async def test_a_call_is_tried_again_with_another_predictor_of_the_target(
-    channel: PredictorChannel, address: str, tmp_path: Path
+async def test_a_channel_is_ready_once_it_is_connected(
+    channel: PredictorChannel, address: str
 ) -> None:
+    assert not channel.ready
     async with serving(Predictor(), address):
         channel._renew()
         assert await channel.connected()
-        assert channel.stub_elsewhere is channel.stub
+        assert channel.ready
 
 
-async def test_a_call_is_tried_again_through_the_service_while_the_target_names_none(
+async def test_the_service_is_reached_by_a_new_connection_while_the_target_names_none(
     address: str, tmp_path: Path
 ) -> None:
-    gone = f"unix:{tmp_path / 'gone.sock'}"
-    async with serving(Predictor(), address):
-        channel = PredictorChannel(gone, address, 1024)
-        with pytest.raises(aio.AioRpcError):
-            await channel.stub.ServerLive(pb.ServerLiveRequest())
-        assert await channel.connected()
-        assert (await channel.stub_elsewhere.ServerLive(pb.ServerLiveRequest())).live
-        await channel.close()
+    channel = PredictorChannel(f"unix:{tmp_path / 'gone.sock'}", address, 1024)
+    for _ in range(2):
+        # The second server takes the place of the first, as its connection does not outlive it.
+        async with serving(Predictor(), address), asyncio.timeout(30):
+            with pytest.raises(aio.AioRpcError):
+                await channel.stub.ServerLive(pb.ServerLiveRequest())
+            assert await channel.connected()
+            assert not channel.ready
+            async with channel.through_service() as stub:
+                assert (await stub.ServerLive(pb.ServerLiveRequest())).live
+    assert not await channel.connected()
+    await channel.close()
 
 
 async def test_without_a_service_a_call_is_tried_again_the_same_way(
     channel: PredictorChannel,
 ) -> None:
-    assert channel.stub_elsewhere is channel.stub
+    async with channel.through_service() as stub:
+        assert stub is channel.stub
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -69,12 +70,17 @@ class Channel:
     """The way there: a stub at its end, and how many addresses its name has, look after look."""
 
     def __init__(self, stub: Stub) -> None:
-        self.stub = self.stub_elsewhere = stub
+        self.stub = self.service_stub = stub
+        self.ready = False
         self.leads_somewhere = True
         self.addresses = [1]
 
     async def connected(self) -> bool:
         return self.leads_somewhere
+
+    @asynccontextmanager
+    async def through_service(self) -> AsyncIterator[Stub]:
+        yield self.service_stub
 
     async def look(self) -> int:
         return self.addresses.pop(0) if len(self.addresses) > 1 else self.addresses[0]
@@ -293,19 +299,41 @@ async def test_what_the_predictor_says_in_our_own_words(
 
 
 @pytest.mark.parametrize("name", [None, "Draining", "ModelNotLoaded"])
-async def test_a_call_that_nobody_took_is_tried_once_more_elsewhere(
+async def test_a_call_that_nobody_took_is_tried_again_through_the_service(
     client: PredictorClient, channel: Channel, name: str | None
 ) -> None:
     trailers = [("ctscan-error", name)] if name else []
     channel.stub.outcomes = [failure(Code.UNAVAILABLE, *trailers)]
-    channel.stub_elsewhere = Stub()
+    channel.service_stub = Stub()
     with request():
         (answer,) = await client.infer([ROW], await client.card())
     assert answer.card == CARD
-    assert (len(channel.stub.requests), len(channel.stub_elsewhere.requests)) == (1, 1)
+    assert (len(channel.stub.requests), len(channel.service_stub.requests)) == (1, 1)
 
 
-async def test_a_call_is_tried_twice_at_most(client: PredictorClient, stub: Stub) -> None:
+async def test_a_call_is_tried_again_with_another_predictor_first(
+    client: PredictorClient, channel: Channel
+) -> None:
+    channel.ready = True
+    channel.stub.outcomes = [failure(Code.UNAVAILABLE), *channel.stub.outcomes]
+    channel.service_stub = Stub()
+    with request():
+        await client.infer([ROW], await client.card())
+    assert (len(channel.stub.requests), len(channel.service_stub.requests)) == (2, 0)
+
+
+async def test_a_channel_that_has_not_noticed_the_end_of_its_predictor_costs_no_request(
+    client: PredictorClient, channel: Channel
+) -> None:
+    channel.ready = True
+    channel.stub.outcomes = [failure(Code.UNAVAILABLE)]
+    channel.service_stub = Stub()
+    with request():
+        await client.infer([ROW], await client.card())
+    assert (len(channel.stub.requests), len(channel.service_stub.requests)) == (2, 1)
+
+
+async def test_what_nobody_takes_is_given_up(client: PredictorClient, stub: Stub) -> None:
     stub.outcomes = [failure(Code.UNAVAILABLE)]
     with request(), pytest.raises(errors.PredictorUnavailable):
         await client.infer([ROW], await client.card())
