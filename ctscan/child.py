@@ -6,6 +6,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 
 # Lines of a service's log that are kept for the day it ends unexpectedly.
 KEPT_LINES = 200
@@ -65,5 +66,7 @@ class Child:
                     self._pass_on(line)
 
     def _pass_on(self, *lines: bytes) -> None:
-        sys.stderr.buffer.writelines(lines)
-        sys.stderr.buffer.flush()
+        # Nobody reads them, or the disk is full: a service must not stand still for its log.
+        with suppress(OSError):
+            sys.stderr.buffer.writelines(lines)
+            sys.stderr.buffer.flush()

@@ -267,8 +267,16 @@ def infer_request(rows: Sequence[NDArray[np.uint8]], card: Card, *, cam: bool = 
 
 
 def http_client(address: str) -> httpx.AsyncClient:
-    """A client for `host:port` or `unix:/path`."""
+    """A client for `host:port` or `unix:/path`.
+
+    Each call has a connection of its own: one that is kept stays with a predictor that drains.
+    """
+    limits = httpx.Limits(max_keepalive_connections=0)
     if address.startswith("unix:"):
         transport = httpx.AsyncHTTPTransport(uds=address.removeprefix("unix:"))
-        return httpx.AsyncClient(transport=transport, base_url="http://predictor", timeout=2.0)
-    return httpx.AsyncClient(base_url=f"http://{address}", timeout=2.0, trust_env=False)
+        return httpx.AsyncClient(
+            transport=transport, base_url="http://predictor", timeout=2.0, limits=limits
+        )
+    return httpx.AsyncClient(
+        base_url=f"http://{address}", timeout=2.0, trust_env=False, limits=limits
+    )

@@ -16,7 +16,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.admission import Admission
+from serving.admission import BUSY_ROWS, Admission, Rate
 from serving.card import InputSpec, Window
 from serving.errors import (
     ModelNotLoaded,
@@ -75,6 +75,10 @@ class Pipeline:
         self._clock = clock
         self._rows_inside = 0
         self._admission = Admission(limits.queue_rows, metrics.batches.shed, client.rate)
+        # Decoding has a rate of its own: where it is the slower, the predictors' says nothing.
+        self._undecoded = 0
+        self._decoding = Rate()
+        self._room_to_decode = Admission(limits.queue_rows, metrics.batches.shed, self._decoding)
 
     async def predict(self, images: Sequence[bytes], place: str = PLACE) -> list[Prediction]:
         """One prediction for each image file, in order.
@@ -130,7 +134,9 @@ class Pipeline:
         Raises:
             Overloaded: they do not fit, or would not be done by its deadline.
         """
-        self._admission.require(self._rows_inside, rows, current_request().deadline, now())
+        deadline = current_request().deadline
+        self._admission.require(self._rows_inside, rows, deadline, now())
+        self._room_to_decode.require(self._undecoded, rows, deadline, now())
 
     async def _infer(
         self, images: Sequence[bytes], place: str, *, cam: bool = False
@@ -161,13 +167,28 @@ class Pipeline:
         """Decode and resize in the pool, so that the event loop stays free."""
         jobs = [partial(self._prepare, data, spec) for data in images]
         prepared: list[Prepared] = []
-        for index, outcome in enumerate(await self._pool.run_all(jobs)):
+        for index, outcome in enumerate(await self._decoded(jobs)):
             if isinstance(outcome, ServiceError) and len(images) > 1:
                 raise outcome.at(place.format(index))
             if isinstance(outcome, Exception):
                 raise outcome
             prepared.append(outcome)
         return prepared
+
+    async def _decoded(self, jobs: Sequence[Callable[[], Prepared]]) -> list[Prepared | Exception]:
+        """What became of the jobs; how many a second do tells whether more can be taken."""
+        self._undecoded += len(jobs)
+        left = len(jobs)
+        try:
+            outcomes = await self._pool.run_all(jobs)
+            left = 0
+            return outcomes
+        finally:
+            self._undecoded -= len(jobs)
+            if not left:
+                self._decoding.finished(len(jobs), self._undecoded, now())
+            elif self._undecoded < BUSY_ROWS:
+                self._decoding.failed()
 
     def _prepare(self, data: bytes, spec: InputSpec) -> Prepared:
         with self._metrics.stages.stage("decode"):

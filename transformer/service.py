@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from serving.card import CLASSES
 from serving.errors import FieldError, InvalidField, InvalidRequest, TooLarge, UnknownModel
+from serving.request import until_deadline
 from serving.settings import MODEL_NAME, Limits
 from serving.tensors import (
     TensorSpec,
@@ -111,7 +112,10 @@ class ImageModel(Model):  # type: ignore[misc]  # the SDK is untyped
     ) -> list[bytes]:
         """Decode base64 texts where it holds up no other request, if that takes long."""
         size = sum(len(text) for text in texts if isinstance(text, str))
-        return work() if size < LARGE_TEXT else await self._pool.run(work)
+        if size < LARGE_TEXT:
+            return work()
+        async with until_deadline():
+            return await self._pool.run(work)
 
     def _output(self, name: str, predictions: list[Prediction]) -> Any:
         spec = self._outputs[name]

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,16 @@ def test_a_child_ends_with_its_parents_pipe(start: Start) -> None:
     child.process.stdin.close()
     assert ended(child).process.returncode == 0
     child.stop(1)
+
+
+def test_a_log_that_nobody_takes_holds_up_no_service(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        child = start("import sys\nfor _ in range(5000):\n    print('x' * 50, file=sys.stderr)\n")
+        child.show_log()
+        assert ended(child).process.returncode == 0
+        child.stop(1)
+        with suppress(OSError):
+            full.close()

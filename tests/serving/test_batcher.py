@@ -248,6 +248,19 @@ async def test_a_caller_that_leaves_while_waiting_is_never_run(room: Room, posit
     assert room.sample("ctscan_shed_total", reason="departed") == 1
 
 
+async def test_a_caller_whose_own_clock_ends_the_wait_at_the_deadline_has_not_departed(
+    room: Room,
+) -> None:
+    batcher = room.build(Worker(lambda: 10.0).run)
+    first = await started(batcher.submit(["runs"], later()))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout_at(now() + 1):
+            await batcher.submit(["waits"], now() + 1.001)
+    assert room.sample("ctscan_shed_total", reason="departed") == 0
+    assert room.sample("ctscan_shed_total", reason="deadline") == 1
+    await asyncio.gather(*first)
+
+
 @pytest.mark.parametrize("position", range(4))
 async def test_a_caller_that_leaves_while_its_batch_runs_harms_no_neighbour(
     room: Room, position: int

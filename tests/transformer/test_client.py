@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from serving import errors
 from serving.card import Card, InputSpec
 from serving.settings import Settings
 from tests.transformer.rooms import GATE, metrics, request
-from transformer.client import WATCH_SECONDS, PredictorClient, infer_request
+from transformer.client import WATCH_SECONDS, PredictorClient, http_client, infer_request
 
 CARD = Card("resnet18", InputSpec(8, 8))
 OTHER = replace(CARD, temperature=2.0)
@@ -477,3 +477,23 @@ def test_rows_are_sent_as_one_tensor() -> None:
     assert [output.name for output in sent.outputs] == ["logits"]
     unbounded = infer_request([ROW], replace(CARD, gate=GATE))
     assert [output.name for output in unbounded.outputs] == ["logits"]
+
+
+async def test_each_question_to_a_predictor_has_a_connection_of_its_own() -> None:
+    connections: list[asyncio.Task[Any] | None] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(asyncio.current_task())
+        with suppress(asyncio.IncompleteReadError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with http_client(f"127.0.0.1:{port}") as made:
+            for _ in range(2):
+                assert (await made.get("/card")).status_code == 200
+        assert len(connections) == 2
+        await asyncio.gather(*(task for task in connections if task))

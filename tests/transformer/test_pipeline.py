@@ -1,9 +1,10 @@
 import asyncio
+from collections import Counter as Counts
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -249,6 +250,42 @@ async def test_a_deadline_that_cannot_be_met_at_the_predictors_rate_is_refused_a
     client.gate.set()
     await asyncio.gather(*waiting)
     assert shed(counted) == {"no_time": 1}
+
+
+class Slow(Executor):
+    """Two threads that take a tenth of a second of the loop's clock for each job."""
+
+    def __init__(self) -> None:
+        self._free_at = [0.0, 0.0]
+
+    def submit(self, job: Any, /, *_: Any, **__: Any) -> "Future[Any]":
+        loop, future = asyncio.get_running_loop(), Future[Any]()
+        end = max(loop.time(), self._free_at.pop(0)) + 0.1
+        self._free_at = sorted([*self._free_at, end])
+        loop.call_at(end, lambda: future.set_result(job()))
+        return future
+
+
+@pytest.mark.looptime
+async def test_more_than_can_be_decoded_is_refused_so_that_the_rest_is_answered() -> None:
+    counted, answered = metrics(), Counts[str]()
+    made = pipeline(FakeClient(), Slow(), counted=counted)
+
+    async def one(second: int) -> None:
+        with request(5):
+            try:
+                await made.predict(FILES[:1])
+                answered["in time" if second >= 30 else "early"] += 1
+            except (Overloaded, DeadlineExceeded) as error:
+                answered[type(error).__name__] += 1
+
+    tasks = []
+    for place in range(40 * 26):  # 26 images a second for 40 s, where 20 can be decoded
+        tasks.append(asyncio.create_task(one(place // 26)))
+        await asyncio.sleep(1 / 26)
+    await asyncio.gather(*tasks)
+    assert answered["in time"] > 0.9 * 10 * 20
+    assert shed(counted)["no_time"] == answered["Overloaded"] > 0
 
 
 async def test_a_deadline_that_passes_ends_the_wait_and_frees_the_rows(

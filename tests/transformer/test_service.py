@@ -1,6 +1,6 @@
 import base64
 from collections.abc import Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from typing import Any, cast
 
 import numpy as np
@@ -9,10 +9,18 @@ from kserve import InferInput, InferRequest
 from kserve.protocol.infer_type import RequestedOutput
 
 from serving.card import CLASSES, Card, InputSpec
-from serving.errors import InvalidField, InvalidRequest, InvalidTensor, TooLarge, UnknownModel
+from serving.errors import (
+    DeadlineExceeded,
+    InvalidField,
+    InvalidRequest,
+    InvalidTensor,
+    TooLarge,
+    UnknownModel,
+)
 from serving.settings import Limits
 from serving.tensors import join_bytes
 from tests.transformer.rooms import EVIDENCE, Inline
+from tests.transformer.rooms import request as under_way
 from transformer.explanation import Explanation, explain_from
 from transformer.fair_pool import FairPool
 from transformer.pipeline import Pipeline
@@ -39,6 +47,13 @@ class FakePipeline:
 
 async def ready() -> bool:
     return True
+
+
+class Stuck(Executor):
+    """Threads that never come to the job."""
+
+    def submit(self, job: Any, /, *_: Any, **__: Any) -> "Future[Any]":
+        return Future()
 
 
 def model(threads: Executor | None = None) -> ImageModel:
@@ -98,8 +113,16 @@ async def test_much_base64_is_decoded_beside_the_event_loop(size: int, jobs: int
     in_json = InferInput("image", [1], "BYTES", [text])
     for body in ({"instances": [{"b64": text}]}, InferRequest("ctscan", [in_json])):
         threads = Inline()
-        await model(threads).predict(body)
+        with under_way(5):
+            await model(threads).predict(body)
         assert threads.jobs == jobs
+
+
+@pytest.mark.looptime
+async def test_base64_that_waits_for_a_thread_does_so_until_its_deadline() -> None:
+    text = base64.b64encode(b"\1" * LARGE_TEXT).decode()
+    with under_way(5), pytest.raises(DeadlineExceeded):
+        await model(Stuck()).predict({"instances": [{"b64": text}]})
 
 
 async def test_raw_images_are_no_text_to_be_decoded() -> None:
@@ -109,7 +132,7 @@ async def test_raw_images_are_no_text_to_be_decoded() -> None:
 
 
 async def test_much_that_is_no_base64_is_named() -> None:
-    with pytest.raises(InvalidField, match=r"instances\[1\]\.b64"):
+    with under_way(5), pytest.raises(InvalidField, match=r"instances\[1\]\.b64"):
         await model().predict({"instances": [{"b64": "AQ=="}, {"b64": "!" * LARGE_TEXT}]})
 
 
