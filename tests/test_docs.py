@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
@@ -23,9 +23,10 @@ from serving.kserve.lifecycle import add_probes
 from serving.kserve.routes import v1_routes, v2_routes
 from serving.settings import ENVIRONMENT, Settings, read_settings
 from transformer.__main__ import DISCLAIMER, V1_EXPLAIN, V1_PREDICT, build_app
+from transformer.drift import COLUMNS, HEADER
 from transformer.explanation import Explanation
 from transformer.prediction import Prediction, output_specs
-from transformer.rest import Rooms, rest_routes
+from transformer.rest import Health, Rooms, rest_routes
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -155,6 +156,21 @@ def test_migration_names_what_the_old_script_had() -> None:
     old += ["prediction_error", "system_cpu_percent", "system_memory_percent", "process_rss_bytes"]
     old += ["uvicorn", "invoke api", "docker build", "docker run", "dual_pathway", ".ckpt"]
     assert [name for name in old if name not in page] == []
+
+
+@pytest.mark.parametrize(
+    ("call", "keys"),
+    [("/predict", [item.name for item in fields(Prediction)]), ("/health", Health.model_fields)],
+)
+def test_migration_names_every_key_of_an_answer(call: str, keys: Iterable[str]) -> None:
+    (row,) = re.findall(rf"^\| `{call}` \|.*", text_of("docs/migration.md"), re.MULTILINE)
+    assert [key for key in keys if f"`{key}`" not in row] == []
+
+
+def test_the_columns_of_the_drift_log_are_on_both_pages() -> None:
+    flowing = " ".join(text_of("docs/migration.md").split())
+    assert f"a CSV with the columns `{', '.join(COLUMNS)}`." in flowing
+    assert HEADER.decode() in text_of("docs/api.md")
 
 
 @pytest.mark.parametrize("kind", DOORS, ids=lambda kind: kind.__name__)
