@@ -50,9 +50,6 @@ class Cluster:
         found = self._get(f"/api/v1/namespaces/{namespace}/configmaps/{name}")
         return dict(found.get("data") or {})
 
-    def namespace(self, name: str) -> Json:
-        return self._get(f"/api/v1/namespaces/{name}")
-
     def gateway(self, namespace: str, name: str) -> Json:
         return self._get(f"{GATEWAY}/namespaces/{namespace}/gateways/{name}")
 
@@ -76,11 +73,6 @@ class Cluster:
 
     def deployment(self, namespace: str, name: str) -> Json:
         return self._get(f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}")
-
-    def replica_sets(self, namespace: str, selector: str) -> list[Json]:
-        return self._list(
-            f"/apis/apps/v1/namespaces/{namespace}/replicasets", labelSelector=selector
-        )
 
     def pods(self, namespace: str, selector: str) -> list[Json]:
         return self._list(f"/api/v1/namespaces/{namespace}/pods", labelSelector=selector)
