@@ -1,5 +1,6 @@
 """The pages say what the code does: tables, routes, links, names and figures are compared."""
 
+import inspect
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -16,6 +17,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from PIL import Image
 from starlette.routing import Match
 
+from ctscan.doctor.cluster import Cluster
 from docs import generate
 from serving.card import read_card
 from serving.doors import DOORS
@@ -34,6 +36,11 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 LEFT_BEHIND = {
     line.strip("/") for line in (ROOT / ".gitignore").read_text(encoding="utf-8").split()
 }
+# A path of the API server: whether in a namespace, a resource, the name of one, a part of that one.
+# What matches not, its version and its groups, everybody may read.
+RESOURCE = re.compile(
+    r"/(?:api|apis/[^/]+)/[^/]+(/namespaces/[^/]+)?/([^/]+)(/[^/]+(?:(/log|/proxy).*)?)?"
+)
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -171,6 +178,40 @@ def test_the_columns_of_the_drift_log_are_on_both_pages() -> None:
     flowing = " ".join(text_of("docs/migration.md").split())
     assert f"a CSV with the columns `{', '.join(COLUMNS)}`." in flowing
     assert HEADER.decode() in text_of("docs/api.md")
+
+
+class NotingReader:
+    """An API server that knows nothing and notes what it is asked for."""
+
+    where = "nowhere"
+
+    def __init__(self) -> None:
+        self.paths: list[str] = []
+
+    def read(self, path: str, **_: str) -> bytes:
+        self.paths.append(path)
+        return b'{"gitVersion": "v1.34.4", "resources": []}'
+
+
+def test_the_rights_on_the_doctors_page_are_those_of_its_look_ups() -> None:
+    reader = NotingReader()
+    for name, look_up in inspect.getmembers(Cluster(reader), inspect.ismethod):
+        if not name.startswith("_"):
+            look_up(*inspect.signature(look_up).parameters)
+    needed = {
+        ("get" if found[3] else "list", found[2] + (found[4] or ""), bool(found[1]))
+        for found in map(RESOURCE.fullmatch, reader.paths)
+        if found
+    }
+    rows = re.findall(
+        r"^\| `(get|list)` \| (.+?) \| (.+?) \|", text_of("docs/doctor.md"), re.MULTILINE
+    )
+    shown = {
+        (verb, resource, where != "everywhere")
+        for verb, resources, where in rows
+        for resource in re.findall(r"`(.+?)`", resources)
+    }
+    assert shown == needed
 
 
 @pytest.mark.parametrize("kind", DOORS, ids=lambda kind: kind.__name__)
