@@ -29,7 +29,7 @@ export CHECK_PYTHON
 	images kind-up deploy undeploy e2e e2e-all
 
 help: ## print this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
 serve: .venv/.installed ## start both services on this machine, until Ctrl-C
 	@$(BIN)/ctscan serve

@@ -1,6 +1,8 @@
 """Rules of the house that neither the linter nor import-linter can state."""
 
 import ast
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -75,3 +77,12 @@ def test_a_program_starts_without_the_library_of_another(program: str, library: 
         [sys.executable, "-c", question], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert answer.stdout.split() == ["False"]
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
+def test_make_help_lists_every_target_that_is_called_by_name() -> None:
+    text = (ROOT / "Makefile").read_text(encoding="utf-8").replace("\\\n", " ")
+    (phony,) = re.findall(r"^\.PHONY:(.*)$", text, re.MULTILINE)
+    answer = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    listed = re.findall(r"^  make (\S+) +\S", answer.stdout, re.MULTILINE)
+    assert sorted(listed) == sorted(phony.split())
