@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
+
 from ctscan.pair import StartFailed
 from ctscan.predict import OUTPUTS, predict_files
 from ctscan.serve import serve
@@ -58,7 +60,9 @@ def parser() -> argparse.ArgumentParser:
     )
     predict = commands.add_parser("predict", help="classify image files or folders of them")
     predict.add_argument("paths", nargs="+", type=Path, metavar="FILE|DIR")
-    predict.add_argument("--url", help="a running service; without it, one is started for this")
+    predict.add_argument(
+        "--url", type=address, help="a running service; without it, one is started for this"
+    )
     predict.add_argument("--output", choices=OUTPUTS, default="table")
     examine = commands.add_parser(
         "doctor",
@@ -89,15 +93,17 @@ def parser() -> argparse.ArgumentParser:
 
 
 def address(text: str) -> str:
-    """The address of an ingress.
+    """The address of a service or an ingress.
 
     Raises:
         argparse.ArgumentTypeError: it is none.
     """
-    parts = urlsplit(text)
     try:
+        # Each refuses what the other takes, a port above 65535 or 1.2.3.256 as a host.
+        httpx.URL(text)
+        parts = urlsplit(text)
         known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
+    except (ValueError, httpx.InvalidURL):
         known = False
     if not known:
         raise argparse.ArgumentTypeError(f"{text!r} is no address, expected http://host:port")

@@ -78,11 +78,7 @@ def is_image_file(path: Path) -> bool:
 def service(url: str | None, environment: Mapping[str, str]) -> Iterator[str]:
     """The address of the running service, or of one that lives as long as the block."""
     if url is not None:
-        try:
-            httpx.URL(url)
-        except httpx.InvalidURL as error:
-            raise ConfigError(f"--url {url!r} is no address, expected http://host:port") from error
-        yield url.rstrip("/")
+        yield url
         return
     http, grpc = free_address(), free_address()
     # A service beside this one may be writing where the environment says.
@@ -153,7 +149,9 @@ def body_of(answer: httpx.Response) -> Row:
         body = {}
     if answer.status_code == 200 and "pred_class" in body:
         return body
-    return {"error": body.get("detail", f"status {answer.status_code}, is this a ctscan service?")}
+    said = body.get("detail", f"status {answer.status_code}, is this a ctscan service?")
+    # Another service's detail may be a list of objects, FastAPI's for one.
+    return {"error": said if isinstance(said, str) else json.dumps(said)}
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> Row:

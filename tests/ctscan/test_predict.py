@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ctscan.__main__ import main
-from ctscan.predict import TRIES, as_table, columns, flat, image_files, predict_files
+from ctscan.predict import OUTPUTS, TRIES, as_table, columns, flat, image_files, predict_files
 from serving.settings import ConfigError
 
 GOOD = {"pred_index": 3, "pred_class": "normal", "confidence": 0.9, "model": {"name": "ctscan"}}
@@ -120,6 +120,16 @@ def test_another_service_at_the_address_is_a_failure(
     assert "is this a ctscan service?" in row["error"]
 
 
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_a_detail_that_is_no_text_is_shown(
+    script: Script, file: Path, capsys: pytest.CaptureFixture[str], output: str
+) -> None:
+    detail = [{"loc": ["body", "image"], "msg": "Field required"}]
+    script.answers = [(422, {}, json.dumps({"detail": detail}).encode())]
+    assert predict_files([file], script.url, output, {}) == 1
+    assert "Field required" in capsys.readouterr().out
+
+
 def test_rows_keep_the_order_of_the_files(
     script: Script, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -174,11 +184,26 @@ def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
         predict_files([tmp_path], "http://127.0.0.1:1", "json", {})
 
 
-def test_a_url_that_is_none_is_one_line(file: Path) -> None:
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:8000",
+        "//localhost:8000",
+        "http://host:port",
+        "http://host:65536",
+        "http://1.2.3.256",
+        "http://[::1",
+        "http://host:80\n",
+    ],
+)
+def test_a_url_that_is_none_is_one_line(
+    file: Path, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
-        main(["predict", str(file), "--url", "http://host:port"])
-    assert isinstance(ended.value.code, str)
-    assert ended.value.code.startswith("ctscan: --url")
+        main(["predict", str(file), "--url", url])
+    assert ended.value.code == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.endswith(f"argument --url: {url!r} is no address, expected http://host:port")
 
 
 def test_a_file_named_by_hand_is_taken_whatever_its_suffix(tmp_path: Path) -> None:
