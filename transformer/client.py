@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import logging
 import time
 from collections.abc import Hashable, Sequence
 from contextlib import suppress
@@ -25,6 +26,8 @@ from serving.request import current_request
 from serving.settings import MODEL_NAME, Settings
 from transformer.channel import PredictorChannel
 from transformer.metrics import TransformerMetrics
+
+logger = logging.getLogger(__name__)
 
 STATUS_SECONDS = 2.0
 WATCH_SECONDS = 2.0
@@ -153,9 +156,13 @@ class PredictorClient:
     async def watch_predictors(self) -> None:
         """Keep as many calls under way as there are predictors, and their gauge true, for ever."""
         while True:
-            addresses = await self._channel.look()
-            self._batcher.in_flight = self._calls_per_predictor * max(1, addresses)
-            await self.status()
+            try:
+                addresses = await self._channel.look()
+                self._batcher.in_flight = self._calls_per_predictor * max(1, addresses)
+                await self.status()
+            except Exception:
+                # Whatever it was: nobody awaits this task, and the next look may go well.
+                logger.exception("looking for predictors failed: it is tried again")
             await asyncio.sleep(WATCH_SECONDS)
 
     async def close(self) -> None:

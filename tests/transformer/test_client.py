@@ -433,6 +433,29 @@ async def test_there_are_as_many_calls_under_way_as_predictors_ask_for(
     watching.cancel()
 
 
+@pytest.mark.looptime
+async def test_a_look_that_fails_is_logged_and_not_the_last(
+    client: PredictorClient,
+    channel: Channel,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    look = channel.look
+
+    async def fail_once() -> int:
+        monkeypatch.setattr(channel, "look", look)
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(channel, "look", fail_once)
+    watching = watched(client, channel, 3)
+    await asyncio.sleep(1.5 * WATCH_SECONDS)
+    assert client._batcher.in_flight == 3 * Settings().transformer.calls_per_predictor
+    (record,) = [item for item in caplog.records if item.levelname == "ERROR"]
+    assert record.message == "looking for predictors failed: it is tried again"
+    assert record.exc_info is not None
+    watching.cancel()
+
+
 async def test_ready_means_that_rows_reach_a_predictor_too(
     client: PredictorClient, channel: Channel
 ) -> None:
