@@ -10,7 +10,7 @@ from types import TracebackType
 import httpx
 
 from ctscan.child import Child
-from serving.listen import split_address
+from serving.settings import split_address
 
 POLL_S = 0.1
 # Both together must end within ten seconds of a signal.

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ctscan.pair import POLL_S, Pair, listening, ready
-from serving.listen import require_free, split_address
-from serving.settings import ConfigError, read_settings
+from serving.listen import require_free
+from serving.settings import ConfigError, read_settings, split_address
 
 EXAMPLE = Path("docs/slice.png")
 

@@ -25,10 +25,9 @@ from docs.panels import ROWS
 from predictor.metrics import PredictorMetrics
 from serving.doors import DOORS, problem_type
 from serving.kserve.arguments import with_arguments
-from serving.listen import split_address
 from serving.metrics import GrpcMetrics, expose, watch_process
 from serving.phantom import phantom
-from serving.settings import ENVIRONMENT, MIB, SECTIONS, Process, read_settings
+from serving.settings import ENVIRONMENT, MIB, SECTIONS, Process, read_settings, split_address
 from transformer.explanation import Explanation
 from transformer.gate import REASONS
 from transformer.metrics import TransformerMetrics

@@ -3,7 +3,7 @@
 import socket
 from pathlib import Path
 
-from serving.settings import ConfigError, is_port
+from serving.settings import ConfigError, split_address
 
 
 def bind(address: str) -> socket.socket:
@@ -42,18 +42,3 @@ def require_free(address: str) -> None:
     """
     if not address.startswith("unix:"):
         bind(address).close()
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """`127.0.0.1:8000` → (`127.0.0.1`, 8000); `[::1]:8000` → (`::1`, 8000).
-
-    Raises:
-        ConfigError: there is no port, or an IPv6 host without brackets.
-    """
-    host, _, port = address.rpartition(":")
-    bare = host.removeprefix("[").removesuffix("]")
-    if not bare or not is_port(port) or (":" in bare and host != f"[{bare}]"):
-        raise ConfigError(
-            f"address {address!r}: expected host:port or unix:/path, with an IPv6 host in brackets"
-        )
-    return bare, int(port)

@@ -6,8 +6,10 @@ handed the dataclasses below. The comment behind a field is its row in `docs/con
 
 import difflib
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +135,8 @@ SECTIONS = {
     "drift": Drift,
     "shutdown": Shutdown,
 }
+# What DNS, gRPC and httpx all take for one; other scripts have their punycode.
+HOST_NAME = r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 FOREIGN_SECTIONS = ("defaults", "model", "data", "train", "features", "paths", "wandb", "hydra")
 
@@ -149,8 +153,8 @@ ENVIRONMENT = {
     "GRPC_PORT": "gRPC port of the transformer.",
     "HTTP_ADDRESS": "REST address of this process, `host:port` or `unix:/path`; over `PORT`.",
     "GRPC_ADDRESS": "gRPC address of this process, likewise; over `GRPC_PORT`.",
-    "PREDICTOR_HTTP_ADDRESS": "Where the transformer reads the predictor's card.",
-    "PREDICTOR_GRPC_ADDRESS": "Where the transformer sends rows; any gRPC target.",
+    "PREDICTOR_HTTP_ADDRESS": "Where the transformer reads the card: `host:port` or `unix:/path`.",
+    "PREDICTOR_GRPC_ADDRESS": "Where it sends rows: `host:port`, `unix:/path`, `dns:///host:port`.",
     "PREDICTOR_GRPC_SERVICE": "Where it sends them while no address of that target answers.",
     "DEVICE": "Over `predictor.device`.",
     "PRECISION": "Over `predictor.precision`.",
@@ -202,9 +206,15 @@ def _process(environment: Mapping[str, str]) -> Process:
         drift_current_path=Path(given.get("DRIFT_CURRENT_PATH", defaults.drift_current_path)),
         http_address=given.get("HTTP_ADDRESS", http),
         grpc_address=given.get("GRPC_ADDRESS", grpc),
-        predictor_http_address=given.get("PREDICTOR_HTTP_ADDRESS", defaults.predictor_http_address),
-        predictor_grpc_address=given.get("PREDICTOR_GRPC_ADDRESS", defaults.predictor_grpc_address),
-        predictor_grpc_service=given.get("PREDICTOR_GRPC_SERVICE", defaults.predictor_grpc_service),
+        predictor_http_address=_http_address(
+            given, "PREDICTOR_HTTP_ADDRESS", defaults.predictor_http_address
+        ),
+        predictor_grpc_address=_grpc_target(
+            given, "PREDICTOR_GRPC_ADDRESS", defaults.predictor_grpc_address
+        ),
+        predictor_grpc_service=_grpc_target(
+            given, "PREDICTOR_GRPC_SERVICE", defaults.predictor_grpc_service
+        ),
         log_level=log_level,
         exit_with_stdin=given.get("EXIT_WITH_STDIN") == "1",
     )
@@ -239,6 +249,64 @@ def _port(given: Mapping[str, str], name: str, default: str) -> int:
 def is_port(text: str) -> bool:
     """Whether the text is a port number; 0 lets the system choose one."""
     return text.isascii() and text.isdigit() and len(text) <= 5 and int(text) < 65536
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """`127.0.0.1:8000` → (`127.0.0.1`, 8000); `[::1]:8000` → (`::1`, 8000).
+
+    Raises:
+        ConfigError: there is no port, no host that could be one, or IPv6 without brackets.
+    """
+    host, _, port = address.rpartition(":")
+    if not _is_host(host) or not is_port(port):
+        raise ConfigError(
+            f"address {address!r}: expected host:port or unix:/path, with an IPv6 host in brackets"
+        )
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def dns_address(target: str) -> str:
+    """`dns:///predictor:8081` and `dns:predictor:8081` → `predictor:8081`, which stays itself."""
+    return re.sub("^dns:(///)?", "", target)
+
+
+def _is_host(host: str) -> bool:
+    try:
+        if host.startswith("[") and host.endswith("]"):
+            IPv6Address(host[1:-1])
+        elif re.fullmatch(r"\d+(\.\d+){3}", host):
+            IPv4Address(host)
+        else:
+            return re.fullmatch(HOST_NAME, host) is not None
+    except ValueError:
+        return False
+    return True
+
+
+def _http_address(given: Mapping[str, str], name: str, default: str) -> str:
+    text = given.get(name, default)
+    _require_addresses(name, text, [text], "host:port or unix:/path")
+    return text
+
+
+def _grpc_target(given: Mapping[str, str], name: str, default: str) -> str:
+    text = given.get(name, default)
+    scheme, _, listed = text.partition(":")
+    addresses = listed.split(",") if scheme in ("ipv4", "ipv6") else [dns_address(text)]
+    # A default may be none at all.
+    if text:
+        _require_addresses(name, text, addresses, "host:port, unix:/path or dns:///host:port")
+    return text
+
+
+def _require_addresses(name: str, text: str, addresses: list[str], forms: str) -> None:
+    if text.startswith("unix:") and text != "unix:":
+        return
+    try:
+        for address in addresses:
+            split_address(address)
+    except ConfigError:
+        raise ConfigError(f"{name} is {text!r}, expected {forms}") from None
 
 
 def _read_tree(path: Path) -> dict[str, Any]:

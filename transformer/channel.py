@@ -15,6 +15,8 @@ from typing import Any
 import grpc
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 
+from serving.settings import dns_address, split_address
+
 # A channel that is just connecting is waited for so long before it is called unconnected.
 CONNECT_SECONDS = 1.0
 # For calls under way on a channel that is given up.
@@ -133,9 +135,9 @@ async def count_addresses(target: str) -> int:
     scheme, _, addresses = target.partition(":")
     if scheme in ("unix", "ipv4", "ipv6"):
         return len(addresses.split(","))
-    host, _, port = target.removeprefix("dns:///").rpartition(":")
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, int(port), type=1, family=0)
-    except OSError:
+        host, port = split_address(dns_address(target))
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=1, family=0)
+    except (OSError, ValueError):
         return 0
     return len({entry[4][0] for entry in found})

@@ -7,7 +7,7 @@ Without this a custom transformer does not learn where its predictor is. Source:
 import argparse
 from collections.abc import Mapping, Sequence
 
-from serving.settings import MODEL_NAME, ConfigError
+from serving.settings import MODEL_NAME, ConfigError, dns_address
 
 
 def with_arguments(environment: Mapping[str, str], arguments: Sequence[str]) -> dict[str, str]:
@@ -29,9 +29,9 @@ def with_arguments(environment: Mapping[str, str], arguments: Sequence[str]) -> 
         found["GRPC_ADDRESS"] = f"0.0.0.0:{given.grpc_port}"
     if given.predictor_host:
         target = given.predictor_host
-        has_port = ":" in target.removeprefix("dns:///")
+        has_port = ":" in dns_address(target)
         found["PREDICTOR_GRPC_ADDRESS"] = target if has_port else f"{target}:8081"
         # A plain Service listens on 80 for REST; set the variable where it is headless.
-        name = given.predictor_host.removeprefix("dns:///").partition(":")[0]
+        name = dns_address(target).partition(":")[0]
         found.setdefault("PREDICTOR_HTTP_ADDRESS", f"{name}:80")
     return found

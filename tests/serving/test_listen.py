@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.listen import bind, require_free, split_address
+from serving.listen import bind, require_free
 from serving.settings import ConfigError
 
 
@@ -62,18 +62,11 @@ def test_a_path_that_cannot_be_bound_says_why(tmp_path: Path, path: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("address", "expected"),
-    [("127.0.0.1:8000", ("127.0.0.1", 8000)), ("[::1]:9", ("::1", 9)), ("host:0", ("host", 0))],
-)
-def test_an_address_is_host_and_port(address: str, expected: tuple[str, int]) -> None:
-    assert split_address(address) == expected
-
-
-@pytest.mark.parametrize(
     "address",
     [
         *("8000", ":8000", "host", "host:", "host:http", "host:99999"),
-        *("::1:8000", "::1", "[::1]", "[::1:8000", "[]:8000"),
+        *("::1:8000", "::1", "[::1]", "[::1:8000", "[]:8000", "[host]:8000"),
+        *("a..b:8000", "10.0.0.300:8000", "http://host:8000", "host/path:8000", f"{'a' * 64}:8000"),
     ],
 )
 def test_an_address_without_host_or_port_is_refused(address: str) -> None:

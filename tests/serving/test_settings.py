@@ -16,6 +16,7 @@ from serving.settings import (
     Shutdown,
     is_port,
     read_settings,
+    split_address,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -367,6 +368,63 @@ def test_settings_read_no_environment_but_the_one_given(
     for name in ENVIRONMENT:
         monkeypatch.setitem(os.environ, name, "1")
     assert read_settings(written) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PREDICTOR_HTTP_ADDRESS", "predictor.ns:80"),
+        ("PREDICTOR_HTTP_ADDRESS", "unix:/p.sock"),
+        ("PREDICTOR_GRPC_ADDRESS", "localhost:8081"),
+        ("PREDICTOR_GRPC_ADDRESS", "[::1]:8081"),
+        ("PREDICTOR_GRPC_ADDRESS", "dns:localhost:8081"),
+        ("PREDICTOR_GRPC_ADDRESS", "dns:///ctscan-predictor.ns.svc.cluster.local.:8081"),
+        ("PREDICTOR_GRPC_ADDRESS", "ipv4:10.0.0.1:1,10.0.0.2:1"),
+        ("PREDICTOR_GRPC_ADDRESS", "ipv6:[::1]:1,[::2]:1"),
+        ("PREDICTOR_GRPC_SERVICE", "unix:///s.sock"),
+    ],
+)
+def test_a_way_to_the_predictor_is_taken_as_it_is(write: Write, name: str, value: str) -> None:
+    process = read_settings(write("") | {name: value}).process
+    assert getattr(process, name.lower()) == value
+
+
+@pytest.mark.parametrize("name", ["PREDICTOR_GRPC_ADDRESS", "PREDICTOR_GRPC_SERVICE"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("localhost", "8081", "unix:", "unix-abstract:foo", "ipv4:10.0.0.1", "ipv4:10.0.0.1:1,"),
+        *("dns:///ctscan", "dns:ctscan", "dns://10.0.0.1/ctscan:80", "xds:///ctscan:80"),
+        *("a..b:80", "foo:bar", "http://ctscan:80", "///ctscan:80"),
+    ],
+)
+def test_a_grpc_target_that_leads_nowhere_is_one_clear_line(
+    write: Write, name: str, value: str
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        read_settings(write("") | {name: value})
+    assert str(refused.value) == (
+        f"{name} is {value!r}, expected host:port, unix:/path or dns:///host:port"
+    )
+
+
+@pytest.mark.parametrize(
+    "value", ["foo:bar", "localhost", "unix:", "dns:///p:80", "http://p:80", "p/v2:80", "1.2.3.4.:"]
+)
+def test_an_http_address_that_leads_nowhere_is_one_clear_line(write: Write, value: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        read_settings(write("") | {"PREDICTOR_HTTP_ADDRESS": value})
+    assert str(refused.value) == (
+        f"PREDICTOR_HTTP_ADDRESS is {value!r}, expected host:port or unix:/path"
+    )
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [("127.0.0.1:8000", ("127.0.0.1", 8000)), ("[::1]:9", ("::1", 9)), ("host:0", ("host", 0))],
+)
+def test_an_address_is_host_and_port(address: str, expected: tuple[str, int]) -> None:
+    assert split_address(address) == expected
 
 
 @pytest.mark.parametrize(

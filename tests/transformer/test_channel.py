@@ -169,15 +169,23 @@ async def test_the_first_address_after_none_is_tried_at_once(
         ("unix:/tmp/grpc.sock", 1),
         ("predictor:8081", 3),
         ("dns:///predictor:8081", 3),
+        ("dns:predictor:8081", 3),
+        ("[2001:db8::1]:8081", 3),
         ("ipv4:10.0.0.1:1,10.0.0.2:1", 2),
         ("nobody:8081", 0),
+        ("not-encodable:8081", 0),
+        ("predictor", 0),
+        ("dns:///predictor", 0),
+        ("a..b:8081", 0),
     ],
 )
 async def test_addresses_of_a_target_are_counted(
     monkeypatch: pytest.MonkeyPatch, target: str, count: int
 ) -> None:
     async def resolve(host: str, port: int, **_: Any) -> list[Any]:
-        if host != "predictor":
+        if host == "not-encodable":
+            raise UnicodeError
+        if host not in ("predictor", "2001:db8::1"):
             raise socket.gaierror
         # One address can be listed twice.
         return [(0, 0, 0, "", (f"10.0.0.{last}", port)) for last in (1, 2, 3, 3)]

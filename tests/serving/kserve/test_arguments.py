@@ -36,6 +36,7 @@ def test_without_arguments_the_environment_stays_as_it_is() -> None:
         ("p.ns:9000", "p.ns:9000", "p.ns:80"),
         ("dns:///p.ns.svc:8081", "dns:///p.ns.svc:8081", "p.ns.svc:80"),
         ("dns:///p.ns.svc", "dns:///p.ns.svc:8081", "p.ns.svc:80"),
+        ("dns:p.ns.svc", "dns:p.ns.svc:8081", "p.ns.svc:80"),
     ],
 )
 def test_a_predictor_host_without_a_port_is_met_at_its_grpc_port(
