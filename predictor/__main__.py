@@ -39,7 +39,9 @@ ADDRESSES = {"HTTP_ADDRESS": "127.0.0.1:9000", "GRPC_ADDRESS": "127.0.0.1:9001"}
 def main() -> None:
     """Start the predictor; a start that fails is one line and exit status 1."""
     try:
-        environment = with_arguments({**ADDRESSES, **os.environ}, sys.argv[1:])
+        # A variable that is set to nothing counts as not set.
+        addresses = {name: os.environ.get(name) or own for name, own in ADDRESSES.items()}
+        environment = with_arguments({**os.environ, **addresses}, sys.argv[1:])
         settings = read_settings(environment)
         configure_logs("predictor", settings.process.log_level)
         keep_freed_memory()

@@ -33,5 +33,5 @@ def with_arguments(environment: Mapping[str, str], arguments: Sequence[str]) -> 
         found["PREDICTOR_GRPC_ADDRESS"] = target if has_port else f"{target}:8081"
         # A plain Service listens on 80 for REST; set the variable where it is headless.
         name = dns_address(target).partition(":")[0]
-        found.setdefault("PREDICTOR_HTTP_ADDRESS", f"{name}:80")
+        found["PREDICTOR_HTTP_ADDRESS"] = found.get("PREDICTOR_HTTP_ADDRESS") or f"{name}:80"
     return found

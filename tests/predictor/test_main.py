@@ -17,7 +17,7 @@ from predictor import __main__ as program
 from predictor.checkpoint import CheckpointError, build_network, weights_sha256
 from predictor.engine import EngineError
 from serving.card import IMAGENET_MEAN, IMAGENET_STD, Card, CardError, InputSpec, write_card
-from serving.settings import ConfigError, Predictor, Process, Settings
+from serving.settings import ConfigError, Predictor, Process, Settings, read_settings
 
 CARD = Card("custom_cnn", InputSpec(32, 32), arguments={"hidden_dims": [4], "fc_hidden": 8})
 PATIENCE_S = 120.0
@@ -245,6 +245,36 @@ def test_every_reason_not_to_start_is_one_line(
 
     monkeypatch.setattr(program, "run", run)
     assert ended(monkeypatch, environment(tmp_path)) == "ctscan predictor: this is why"
+
+
+@pytest.mark.parametrize(
+    ("given", "http", "grpc"),
+    [
+        ({}, "127.0.0.1:9000", "127.0.0.1:9001"),
+        ({"HTTP_ADDRESS": "", "GRPC_ADDRESS": ""}, "127.0.0.1:9000", "127.0.0.1:9001"),
+        ({"HTTP_ADDRESS": "unix:/a", "GRPC_ADDRESS": "unix:/b"}, "unix:/a", "unix:/b"),
+    ],
+)
+def test_it_listens_on_ports_of_its_own_unless_it_is_told_others(
+    given: Mapping[str, str],
+    http: str,
+    grpc: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "config.yaml").touch()
+    told: list[Process] = []
+
+    def read(environment: Mapping[str, str]) -> Settings:
+        told.append(read_settings(environment).process)
+        raise ConfigError("read")
+
+    monkeypatch.setattr(program, "read_settings", read)
+    for name in program.ADDRESSES:
+        monkeypatch.delenv(name, raising=False)
+    ended(monkeypatch, {"CONFIG_PATH": str(tmp_path / "config.yaml"), **given})
+    (process,) = told
+    assert (process.http_address, process.grpc_address) == (http, grpc)
 
 
 def test_missing_weights_are_said_by_their_path(tmp_path: Path) -> None:

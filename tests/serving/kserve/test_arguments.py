@@ -47,9 +47,12 @@ def test_a_predictor_host_without_a_port_is_met_at_its_grpc_port(
     assert found["PREDICTOR_HTTP_ADDRESS"] == http_address
 
 
-def test_the_environment_says_where_the_card_is_read_when_it_says_anything() -> None:
-    found = with_arguments({"PREDICTOR_HTTP_ADDRESS": "p:9"}, ["--predictor_host", "q"])
-    assert found["PREDICTOR_HTTP_ADDRESS"] == "p:9"
+@pytest.mark.parametrize(("given", "taken"), [("p:9", "p:9"), ("", "q:80")])
+def test_the_environment_says_where_the_card_is_read_when_it_says_anything(
+    given: str, taken: str
+) -> None:
+    found = with_arguments({"PREDICTOR_HTTP_ADDRESS": given}, ["--predictor_host", "q"])
+    assert found["PREDICTOR_HTTP_ADDRESS"] == taken
 
 
 def test_unknown_arguments_are_let_be() -> None:
