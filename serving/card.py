@@ -107,6 +107,8 @@ class InputSpec:
         for size in (self.height, self.width, self.channels):
             if type(size) is not int or size < 1:
                 raise CardError(f"card: input: {size!r} is no size, expected whole numbers above 0")
+        if self.channels not in (1, 3):
+            raise CardError(f"card: input: channels is {self.channels}, expected 1 or 3")
         if self.resize != "bilinear-antialias":
             raise CardError(
                 f"card: input: resize is {self.resize!r}, expected 'bilinear-antialias'"

@@ -74,6 +74,7 @@ def test_keys_that_do_not_decide_the_answer_are_let_be() -> None:
         ({"name": "cnn", "image_size": "${size}"}, "image_size is '\\${size}', expected a whole"),
         ({"name": "cnn", "image_size": True}, "image_size is True"),
         ({"name": "cnn", "input_channels": 0}, "input_channels is 0"),
+        ({"name": "cnn", "input_channels": 2}, "channels is 2, expected 1 or 3"),
         ({"name": "cnn", "input_channels": 1}, "mean and std have 3 and 3 values"),
         ({"name": "cnn", "normalize": {"mean": 0.5}}, "normalize.mean is 0.5, expected a list"),
         ({"name": "cnn", "normalize": {"std": ["x"]}}, "normalize.std is"),

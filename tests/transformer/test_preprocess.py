@@ -66,13 +66,3 @@ def test_rows_are_contiguous_and_own_their_memory(image: Samples) -> None:
     row = preprocess(Image.fromarray(image).convert("RGB"), InputSpec(64, 64))
     assert row.flags.c_contiguous
     assert row.flags.writeable
-
-
-def test_an_unknown_kernel_is_named() -> None:
-    with pytest.raises(ValueError, match=r"'bicubic'.*bilinear-antialias"):
-        preprocess(Image.fromarray(colours()), InputSpec(64, 64, resize="bicubic"))
-
-
-def test_an_unknown_number_of_channels_is_named() -> None:
-    with pytest.raises(ValueError, match="channels is 4"):
-        preprocess(Image.fromarray(colours()), InputSpec(64, 64, channels=4))
