@@ -31,9 +31,12 @@ def old_facts(section: Mapping[str, Any]) -> dict[str, Any]:
     for key in ("image_size", "input_channels"):
         if key in section:
             facts[key] = whole_number(key, section[key])
-    for key, value in (section.get("normalize") or {}).items():
-        if key in ("mean", "std"):
-            facts[key] = numbers(f"normalize.{key}", value)
+    normalize = section.get("normalize") or {}
+    if not isinstance(normalize, Mapping):
+        raise CardError(f"normalize is {normalize!r}, expected a mapping with mean and std")
+    for key in ("mean", "std"):
+        if key in normalize:
+            facts[key] = numbers(f"normalize.{key}", normalize[key])
     arguments = ARGUMENTS.get(facts.get("architecture", ""), ())
     return facts | {key: section[key] for key in arguments if key in section}
 

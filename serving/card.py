@@ -144,6 +144,12 @@ class Card:
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for key in ("architecture", "name"):
+            if not isinstance(getattr(self, key), str):
+                raise CardError(f"card: {key} is {getattr(self, key)!r}, expected a text")
+        for key in ("arguments", "precisions"):
+            if not isinstance(getattr(self, key), Mapping):
+                raise CardError(f"card: {key} is {getattr(self, key)!r}, expected a mapping")
         if self.classes != CLASSES:
             raise CardError(
                 f"card: classes are {list(self.classes)}, expected {list(CLASSES)} in this order"
@@ -167,7 +173,8 @@ class Card:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as they are written to YAML and sent as JSON."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        # What YAML knows and JSON does not, such as a date, is text.
+        plain: dict[str, Any] = json.loads(json.dumps(_keyed_by_text(asdict(self)), default=str))
         if self.gate is None:
             # Cards that were written before there were gates keep their version.
             del plain["gate"]
@@ -185,7 +192,7 @@ class Card:
             CardError: a key is unknown or missing, or a value does not fit.
         """
         known = set(cls.__dataclass_fields__)
-        unknown = sorted(set(values) - known)
+        unknown = sorted(set(values) - known, key=str)
         if unknown:
             raise CardError(f"card: unknown keys {unknown}, expected some of {sorted(known)}")
         try:
@@ -238,6 +245,14 @@ def write_card(card: Card, path: Path) -> None:
 def _digest(values: Mapping[str, Any]) -> str:
     canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def _keyed_by_text(values: Any) -> Any:
+    if isinstance(values, Mapping):
+        return {str(key): _keyed_by_text(value) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_keyed_by_text(value) for value in values]
+    return values
 
 
 def _without_type_noise(error: Exception) -> str:

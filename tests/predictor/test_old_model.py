@@ -76,6 +76,8 @@ def test_keys_that_do_not_decide_the_answer_are_let_be() -> None:
         ({"name": "cnn", "input_channels": 0}, "input_channels is 0"),
         ({"name": "cnn", "input_channels": 2}, "channels is 2, expected 1 or 3"),
         ({"name": "cnn", "input_channels": 1}, "mean and std have 3 and 3 values"),
+        ({"name": "cnn", "normalize": True}, "normalize is True, expected a mapping"),
+        ({"name": "cnn", "normalize": [0.5]}, r"normalize is \[0.5\], expected a mapping"),
         ({"name": "cnn", "normalize": {"mean": 0.5}}, "normalize.mean is 0.5, expected a list"),
         ({"name": "cnn", "normalize": {"std": ["x"]}}, "normalize.std is"),
     ],

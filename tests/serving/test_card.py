@@ -123,6 +123,28 @@ def test_versions_and_digests_are_twelve_hex_digits() -> None:
         int(digest, 16)
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("{trained: 2025-11-03}", {"trained": "2025-11-03"}),
+        (
+            "{2025-11-03: [first weights, 2025-11-04]}",
+            {"2025-11-03": ["first weights", "2025-11-04"]},
+        ),
+        ("{3: {seed: !!binary aGk=}}", {"3": {"seed": "b'hi'"}}),
+        ("Trained on slices.", "Trained on slices."),
+        ("", None),
+    ],
+)
+def test_whatever_people_read_goes_with_the_card(tmp_path: Path, written: str, read: Any) -> None:
+    path = tmp_path / "model.yaml"
+    write_card(replace(CARD, about={}), path)
+    path.write_text(path.read_text().replace("about: {}", f"about: {written}"))
+    card = read_card(path)
+    assert card.version == CARD.version
+    assert card.to_dict()["about"] == read
+
+
 def values(**changes: Any) -> dict[str, Any]:
     return {**CARD.to_dict(), **changes}
 
@@ -131,6 +153,13 @@ def values(**changes: Any) -> dict[str, Any]:
     ("changes", "reason"),
     [
         ({"arhitecture": "x"}, r"unknown keys \['arhitecture'\]"),
+        ({"arhitecture": "x", 1: 2}, r"unknown keys \[1, 'arhitecture'\]"),
+        ({"architecture": ["a"]}, r"architecture is \['a'\], expected a text"),
+        ({"architecture": None}, "architecture is None, expected a text"),
+        ({"name": 5}, "name is 5, expected a text"),
+        ({"arguments": None}, "arguments is None, expected a mapping"),
+        ({"arguments": ["dropout"]}, r"arguments is \['dropout'\], expected a mapping"),
+        ({"precisions": "fp32"}, "precisions is 'fp32', expected a mapping"),
         ({"classes": list(reversed(CLASSES))}, "in this order"),
         ({"classes": CLASSES[:3]}, "in this order"),
         ({"temperature": 0}, "temperature is 0"),
@@ -158,7 +187,7 @@ def values(**changes: Any) -> dict[str, Any]:
 )
 def test_a_card_that_cannot_be_used_says_why(changes: dict[str, Any], reason: str) -> None:
     with pytest.raises(CardError, match=reason):
-        Card.from_dict(values(**changes))
+        Card.from_dict(values() | changes)
 
 
 @pytest.mark.parametrize(
