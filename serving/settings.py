@@ -139,6 +139,8 @@ SECTIONS = {
 HOST_NAME = r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 FOREIGN_SECTIONS = ("defaults", "model", "data", "train", "features", "paths", "wandb", "hydra")
+# Other tools' words that are close to ours: misspelt only where one of our settings is in them.
+CLOSE_SECTIONS = ("transform", "transforms", "predict", "prediction", "predictions")
 
 # Variable → what it sets and its meaning. The first five are those of the API this one replaces.
 ENVIRONMENT = {
@@ -361,8 +363,8 @@ def _section(name: str, kind: type[Any], tree: dict[str, Any]) -> Any:
     for key, value in tree.items():
         if key not in SECTIONS and key not in FOREIGN_SECTIONS:
             close = difflib.get_close_matches(key, [name], cutoff=0.75)
-            # Another tool's `transforms:` is close too, but holds none of our settings.
-            if close and isinstance(value, dict) and own & value.keys():
+            ours = isinstance(value, dict) and own & value.keys()
+            if close and (ours or key not in CLOSE_SECTIONS):
                 raise ConfigError(f"configuration: unknown section {key!r}, did you mean {name!r}?")
     given = tree.get(name)
     if given is None:

@@ -199,6 +199,11 @@ def test_a_section_is_read_over_its_defaults(write: Write) -> None:
     ("text", "parts"),
     [
         ("limit: {rows: 3}", ["limit", "did you mean 'limits'"]),
+        ("limit: {fil_bytes: 3}", ["limit", "did you mean 'limits'"]),
+        ("limit: {}", ["limit", "did you mean 'limits'"]),
+        ("limit: 5", ["limit", "did you mean 'limits'"]),
+        ("limitz: 3", ["limitz", "did you mean 'limits'"]),
+        ("shut_down: null", ["shut_down", "did you mean 'shutdown'"]),
         ("predicter: {device: cpu}", ["predicter", "did you mean 'predictor'"]),
         ("transform: {decode_threads: 2}", ["transform", "did you mean 'transformer'"]),
         ("limits: {row: 3}", ["limits.row", "Did you mean: 'rows'"]),
@@ -268,10 +273,9 @@ def test_sections_of_other_tools_are_let_be(write: Write) -> None:
         "prediction: null",
         "optimizer: {lr: 0.1}",
         "callbacks: {early_stopping: {patience: 3}}",
-        "limit: 5",
     ],
 )
-def test_a_section_with_none_of_our_settings_is_no_misspelt_one(write: Write, text: str) -> None:
+def test_another_tools_word_with_none_of_our_settings_is_no_misspelt_one(write: Write, text: str) -> None:
     assert read_settings(write(text)) == read_settings(write(""))
 
 
