@@ -403,9 +403,16 @@ def _check(settings: Settings) -> None:
         for item in fields(section):
             value, least = getattr(section, item.name), item.metadata["least"]
             if isinstance(value, (int, float)) and not least <= value < math.inf:
+                finite = -math.inf < value < math.inf
+                expected = f"at least {least}" if finite else "a finite number"
                 raise ConfigError(
-                    f"configuration: {name}.{item.name} is {value}, expected at least {least}"
+                    f"configuration: {name}.{item.name} is {value}, expected {expected}"
                 )
+    if settings.limits.min_side_px > settings.limits.max_side_px:
+        raise ConfigError(
+            f"configuration: limits.min_side_px is {settings.limits.min_side_px}, expected at most "
+            f"limits.max_side_px, which is {settings.limits.max_side_px}: no image would fit"
+        )
     if settings.limits.queue_rows < settings.limits.rows:
         raise ConfigError(
             f"configuration: limits.queue_rows is {settings.limits.queue_rows}, expected at least "

@@ -215,8 +215,17 @@ def test_a_section_is_read_over_its_defaults(write: Write) -> None:
         ("limits: {rows: 0}", ["limits.rows is 0", "at least 1"]),
         ("limits: {rows: -1}", ["limits.rows is -1", "at least 1"]),
         ("limits: {request_timeout_s: 0}", ["limits.request_timeout_s"]),
-        ("limits: {request_timeout_s: .inf}", ["limits.request_timeout_s is inf"]),
-        ("limits: {min_grey_std: .nan}", ["limits.min_grey_std is nan"]),
+        (
+            "limits: {request_timeout_s: .inf}",
+            ["limits.request_timeout_s is inf", "a finite number"],
+        ),
+        ("limits: {min_grey_std: -.inf}", ["limits.min_grey_std is -inf", "a finite number"]),
+        ("limits: {min_grey_std: .nan}", ["limits.min_grey_std is nan", "a finite number"]),
+        (
+            "limits: {min_side_px: 5000}",
+            ["limits.min_side_px is 5000", "max_side_px, which is 4096"],
+        ),
+        ("limits: {max_side_px: 63}", ["limits.min_side_px is 64", "max_side_px, which is 63"]),
         ("limits: {queue_rows: 10}", ["limits.queue_rows is 10", "limits.rows, which is 64"]),
         ("limits: {bodies_bytes: 9}", ["limits.bodies_bytes is 9", "at least limits.body_bytes"]),
         ("predictor: {in_flight: 0}", ["predictor.in_flight is 0"]),
@@ -275,7 +284,9 @@ def test_sections_of_other_tools_are_let_be(write: Write) -> None:
         "callbacks: {early_stopping: {patience: 3}}",
     ],
 )
-def test_another_tools_word_with_none_of_our_settings_is_no_misspelt_one(write: Write, text: str) -> None:
+def test_another_tools_word_with_none_of_our_settings_is_no_misspelt_one(
+    write: Write, text: str
+) -> None:
     assert read_settings(write(text)) == read_settings(write(""))
 
 
