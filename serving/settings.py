@@ -202,9 +202,9 @@ def _process(environment: Mapping[str, str]) -> Process:
     return Process(
         config_path=Path(given.get("CONFIG_PATH", defaults.config_path)),
         model_path=Path(given.get("MODEL_PATH", defaults.model_path)),
-        load_model=_flag(given, "LOAD_MODEL"),
+        load_model=_flag(given, "LOAD_MODEL", defaults.load_model),
         feedback_dir=Path(given.get("FEEDBACK_DIR", defaults.feedback_dir)),
-        feedback_durable=_flag(given, "FEEDBACK_DURABLE"),
+        feedback_durable=_flag(given, "FEEDBACK_DURABLE", defaults.feedback_durable),
         drift_current_path=Path(given.get("DRIFT_CURRENT_PATH", defaults.drift_current_path)),
         http_address=given.get("HTTP_ADDRESS", http),
         grpc_address=given.get("GRPC_ADDRESS", grpc),
@@ -218,12 +218,12 @@ def _process(environment: Mapping[str, str]) -> Process:
             given, "PREDICTOR_GRPC_SERVICE", defaults.predictor_grpc_service
         ),
         log_level=log_level,
-        exit_with_stdin=given.get("EXIT_WITH_STDIN") == "1",
+        exit_with_stdin=_flag(given, "EXIT_WITH_STDIN", defaults.exit_with_stdin),
     )
 
 
-def _flag(given: Mapping[str, str], name: str) -> bool:
-    text = given.get(name, "1")
+def _flag(given: Mapping[str, str], name: str, default: bool) -> bool:
+    text = given.get(name, str(int(default)))
     if text not in ("0", "1"):
         raise ConfigError(f"{name} is {text!r}, expected 0 or 1")
     return text == "1"

@@ -144,6 +144,7 @@ def test_an_unknown_variable_is_let_be(write: Write) -> None:
         ("LOAD_MODEL", "true"),
         ("LOAD_MODEL", "2"),
         ("FEEDBACK_DURABLE", "yes"),
+        ("EXIT_WITH_STDIN", "true"),
         ("DRAIN_DELAY_S", "10s"),
         ("DRAIN_DELAY_S", "-1.0"),
         ("GRACE_S", "inf"),
