@@ -52,9 +52,7 @@ def measure_bare(
     bare: Bare, images: Sequence[bytes], cores: int, seconds: float
 ) -> dict[str, float]:
     """CPU milliseconds an image of each part, and the requests/s that these cores cannot exceed."""
-    prepare, _ = ms_an_image(
-        lambda: [bare.prepare(image) for image in images], len(images), seconds
-    )
+    prepare = prepare_cpu_ms(bare, images, seconds)
     figures = {"bare.prepare_cpu_ms": prepare}
     for rows in BATCHES:
         batch = bare.rows[:rows]
@@ -63,6 +61,11 @@ def measure_bare(
     forward = min(figures[f"bare.engine_{rows}_cpu_ms"] for rows in BATCHES)
     figures["bare.engine_cpu_ms"] = forward
     return figures | {"bound": bound(cores, prepare, forward)}
+
+
+def prepare_cpu_ms(bare: Bare, images: Sequence[bytes], seconds: float) -> float:
+    """CPU milliseconds of decode and resize an image."""
+    return ms_an_image(lambda: [bare.prepare(it) for it in images], len(images), seconds)[0]
 
 
 def bound(cores: int, prepare_cpu_ms: float, forward_cpu_ms: float) -> float:

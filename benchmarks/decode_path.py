@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
-from benchmarks.bare import ms_an_image
+from benchmarks.bare import prepare_cpu_ms
 from benchmarks.others import Others
 from benchmarks.scene import Scene
 from serving.admission import Rate
@@ -47,11 +47,7 @@ def measure_decode_path(scene: Scene, seconds: float) -> dict[str, float]:
 
     Threads, statistics, gate, metrics and drift rows are those of the service.
     """
-    bare_ms, _ = ms_an_image(
-        lambda: [scene.bare.prepare(image) for image in scene.images],
-        len(scene.images),
-        seconds / 4,
-    )
+    bare_ms = prepare_cpu_ms(scene.bare, scene.images, seconds / 4)
     others = Others()
     done, took = asyncio.run(_load(scene, seconds))
     cores = scene.cores - others.cores()

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from benchmarks import request
-from benchmarks.bare import ms_an_image
+from benchmarks.bare import prepare_cpu_ms
 from benchmarks.load import closed_loop, run
 from benchmarks.others import Others
 from benchmarks.scene import Scene
@@ -55,11 +55,7 @@ def measure_transformer(scene: Scene, alone: Alone, seconds: float) -> dict[str,
 
     Of what is left of them: client, stub and other programs have no part in a transformer's pod.
     """
-    bare_ms, _ = ms_an_image(
-        lambda: [scene.bare.prepare(image) for image in scene.images],
-        len(scene.images),
-        seconds / 4,
-    )
+    bare_ms = prepare_cpu_ms(scene.bare, scene.images, seconds / 4)
     others = Others()
     before = cpu_seconds(alone.stub.pid), cpu_seconds(alone.transformer.pid)
     load = run(closed_loop(request.predict(alone.url, scene.images), 32, seconds))

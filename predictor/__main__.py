@@ -31,7 +31,7 @@ from serving.kserve.statuses import SDK_ERRORS, translate
 from serving.listen import bind, require_free
 from serving.logs import configure_logs
 from serving.metrics import expose, watch_process
-from serving.settings import ConfigError, Settings, read_settings
+from serving.settings import ConfigError, Settings, read_settings, set_in
 
 ADDRESSES = {"HTTP_ADDRESS": "127.0.0.1:9000", "GRPC_ADDRESS": "127.0.0.1:9001"}
 
@@ -39,9 +39,7 @@ ADDRESSES = {"HTTP_ADDRESS": "127.0.0.1:9000", "GRPC_ADDRESS": "127.0.0.1:9001"}
 def main() -> None:
     """Start the predictor; a start that fails is one line and exit status 1."""
     try:
-        # A variable that is set to nothing counts as not set.
-        addresses = {name: os.environ.get(name) or own for name, own in ADDRESSES.items()}
-        environment = with_arguments({**os.environ, **addresses}, sys.argv[1:])
+        environment = with_arguments({**ADDRESSES, **set_in(os.environ)}, sys.argv[1:])
         settings = read_settings(environment)
         configure_logs("predictor", settings.process.log_level)
         keep_freed_memory()

@@ -5,6 +5,7 @@ eager fp32 are admitted, and the fastest of them is used.
 """
 
 import logging
+import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -202,7 +203,7 @@ class Engine:
         """What eager fp32 says, which everything else is compared with."""
         subject = f"{self.card.architecture} on {self.device.type}"
         try:
-            scores = self._run(rows, together=True)
+            scores = self.run(rows)
         except EngineError:
             raise
         except Exception as error:
@@ -236,9 +237,7 @@ class Engine:
 
     def _agrees(self, rows: Sequence[NDArray[np.uint8]], reference: Sequence[Scores]) -> bool:
         try:
-            difference, agrees = compare(
-                reference, self._run(rows, together=True), self.card.temperature
-            )
+            difference, agrees = compare(reference, self.run(rows), self.card.temperature)
         except RuntimeError as error:
             # Not every operation exists in every precision on every device.
             logger.warning("%s fails", self.way.name, extra={"exception": type(error).__name__})
@@ -259,11 +258,11 @@ class Engine:
         What takes far longer than one of the others is timed once.
         """
         times: list[float] = []
-        while len(times) < TIMINGS:
+        for _ in range(TIMINGS):
             start = self._clock()
             self._run(rows, together=together)
             times.append(self._clock() - start)
-            if others and times[-1] > FAR_BEHIND * min(others):
+            if times[-1] > FAR_BEHIND * min(others, default=math.inf):
                 break
         return min(times)
 

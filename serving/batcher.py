@@ -24,8 +24,10 @@ from serving.metrics import BatchMetrics
 
 Row = TypeVar("Row")
 Result = TypeVar("Result")
-TICK_S = 0.002
 Run = Callable[[Hashable, list[Row], float], Awaitable[Sequence[Result]]]
+
+# Timers of one moment go off within so many seconds of each other.
+TICK_S = 0.002
 
 
 @dataclass(eq=False)
@@ -134,7 +136,7 @@ class Batcher(Generic[Row, Result]):
             return await entry.answer
         except asyncio.CancelledError:
             if entry.taken < len(rows):
-                # The doors end a request at its deadline too, and may come first by a tick.
+                # The doors end a request at its deadline too, and may come first.
                 late = loop.time() >= deadline - TICK_S
                 self._metrics.shed("deadline" if late else "departed")
             raise

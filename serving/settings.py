@@ -188,8 +188,13 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     return settings
 
 
+def set_in(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that are set; one that is set to nothing counts as not set."""
+    return {name: value for name, value in environment.items() if value}
+
+
 def _process(environment: Mapping[str, str]) -> Process:
-    given = {name: value for name, value in environment.items() if name in ENVIRONMENT and value}
+    given = {name: value for name, value in set_in(environment).items() if name in ENVIRONMENT}
     host = given.get("HOST", "127.0.0.1")
     if ":" in host:
         host = f"[{host.strip('[]')}]"  # IPv6

@@ -278,12 +278,12 @@ def http_client(address: str) -> httpx.AsyncClient:
 
     Each call has a connection of its own: one that is kept stays with a predictor that drains.
     """
+    path = address.removeprefix("unix:") if address.startswith("unix:") else None
+    # Given here, as a client with a transport of its own does not pass its limits on.
     limits = httpx.Limits(max_keepalive_connections=0)
-    if address.startswith("unix:"):
-        transport = httpx.AsyncHTTPTransport(uds=address.removeprefix("unix:"))
-        return httpx.AsyncClient(
-            transport=transport, base_url="http://predictor", timeout=2.0, limits=limits
-        )
     return httpx.AsyncClient(
-        base_url=f"http://{address}", timeout=2.0, trust_env=False, limits=limits
+        transport=httpx.AsyncHTTPTransport(uds=path, limits=limits),
+        base_url="http://predictor" if path else f"http://{address}",
+        timeout=2.0,
+        trust_env=False,
     )

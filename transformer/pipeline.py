@@ -178,17 +178,16 @@ class Pipeline:
     async def _decoded(self, jobs: Sequence[Callable[[], Prepared]]) -> list[Prepared | Exception]:
         """What became of the jobs; how many a second do tells whether more can be taken."""
         self._undecoded += len(jobs)
-        left = len(jobs)
         try:
             outcomes = await self._pool.run_all(jobs)
-            left = 0
-            return outcomes
-        finally:
+        except BaseException:
             self._undecoded -= len(jobs)
-            if not left:
-                self._decoding.finished(len(jobs), self._undecoded, now())
-            elif self._undecoded < BUSY_ROWS:
+            if self._undecoded < BUSY_ROWS:
                 self._decoding.failed()
+            raise
+        self._undecoded -= len(jobs)
+        self._decoding.finished(len(jobs), self._undecoded, now())
+        return outcomes
 
     def _prepare(self, data: bytes, spec: InputSpec) -> Prepared:
         with self._metrics.stages.stage("decode"):

@@ -7,7 +7,7 @@ Without this a custom transformer does not learn where its predictor is. Source:
 import argparse
 from collections.abc import Mapping, Sequence
 
-from serving.settings import MODEL_NAME, ConfigError, dns_address
+from serving.settings import MODEL_NAME, ConfigError, dns_address, set_in
 
 
 def with_arguments(environment: Mapping[str, str], arguments: Sequence[str]) -> dict[str, str]:
@@ -22,7 +22,7 @@ def with_arguments(environment: Mapping[str, str], arguments: Sequence[str]) -> 
     given, _ = parser.parse_known_args(list(arguments))
     if given.model_name not in (None, MODEL_NAME):
         raise ConfigError(f"--model_name is {given.model_name!r}, expected {MODEL_NAME!r}")
-    found = dict(environment)
+    found = set_in(environment)
     if given.http_port:
         found["HTTP_ADDRESS"] = f"0.0.0.0:{given.http_port}"
     if given.grpc_port:
@@ -33,5 +33,5 @@ def with_arguments(environment: Mapping[str, str], arguments: Sequence[str]) -> 
         found["PREDICTOR_GRPC_ADDRESS"] = target if has_port else f"{target}:8081"
         # A plain Service listens on 80 for REST; set the variable where it is headless.
         name = dns_address(target).partition(":")[0]
-        found["PREDICTOR_HTTP_ADDRESS"] = found.get("PREDICTOR_HTTP_ADDRESS") or f"{name}:80"
+        found.setdefault("PREDICTOR_HTTP_ADDRESS", f"{name}:80")
     return found

@@ -60,12 +60,9 @@ class GrpcDoor(AsyncServerInterceptor):
             return method(request_or_iterator, context)  # it has no end to be timed
         code = grpc.StatusCode.OK
         began = time.perf_counter()
-        size = request_or_iterator.ByteSize()
-        held = 0
         try:
-            self._budget.take(size)
-            held = size
-            message = await method(request_or_iterator, context)
+            with self._budget.holding(request_or_iterator.ByteSize()):
+                message = await method(request_or_iterator, context)
             # Only now: the SDK reads these trailers as headers while it serves the call.
             context.set_trailing_metadata(((REQUEST_ID, identity),))
             return message
@@ -82,7 +79,6 @@ class GrpcDoor(AsyncServerInterceptor):
             detail = shown.detail[:DETAIL_CHARS]
             await context.abort(code, detail, trailers(shown, identity))
         finally:
-            self._budget.give_back(held)
             self._metrics.answered(
                 method_name.rpartition("/")[2], code, time.perf_counter() - began
             )

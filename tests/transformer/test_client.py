@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -502,7 +503,10 @@ def test_rows_are_sent_as_one_tensor() -> None:
     assert [output.name for output in unbounded.outputs] == ["logits"]
 
 
-async def test_each_question_to_a_predictor_has_a_connection_of_its_own() -> None:
+@pytest.mark.parametrize("unix", [False, True])
+async def test_each_question_to_a_predictor_has_a_connection_of_its_own(
+    tmp_path: Path, unix: bool
+) -> None:
     connections: list[asyncio.Task[Any] | None] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -513,9 +517,12 @@ async def test_each_question_to_a_predictor_has_a_connection_of_its_own() -> Non
         writer.close()
         await writer.wait_closed()
 
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        async with http_client(f"127.0.0.1:{port}") as made:
+    path = tmp_path / "http.sock"
+    started = asyncio.start_unix_server if unix else asyncio.start_server
+    where: tuple[Any, ...] = (path,) if unix else ("127.0.0.1", 0)
+    async with await started(answer, *where) as server:
+        port = None if unix else server.sockets[0].getsockname()[1]
+        async with http_client(f"unix:{path}" if unix else f"127.0.0.1:{port}") as made:
             for _ in range(2):
                 assert (await made.get("/card")).status_code == 200
         assert len(connections) == 2
