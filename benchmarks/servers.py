@@ -79,7 +79,6 @@ class Server:
             process.suspend()
 
     def stop(self) -> None:
-        """Ask it to end, then end its whole group by force."""
         """Ask it to end; what has not ended then is killed, its workers too."""
         family = _family(self.pid) if self._process.poll() is None else []
         for process in family:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from predictor.distance import distances
 from predictor.memory import give_back_freed_memory
-from predictor.passes import cut
+from predictor.passes import cut, rows_at_once
 from predictor.single_rows import SingleRows
 from predictor.ways import PLAIN, Way, possible_ways
 from serving.card import Card
@@ -149,6 +149,16 @@ class Engine:
                 "row_on_all_threads": self._single_rows.together,
             },
         )
+
+    @property
+    def most_rows(self) -> int:
+        """The largest batch that is worth its wait.
+
+        On a CPU that is less than one may wish for: passes that take turns gain nothing by being
+        one batch, and what came meanwhile would wait for all of them.
+        """
+        wished = self._settings.max_batch_rows
+        return min(wished, rows_at_once(self._threads)) if self.device.type == "cpu" else wished
 
     def run(self, rows: Sequence[NDArray[np.uint8]]) -> list[Scores]:
         """Scores of rows uint8 [H, W, C], all with the same C: 1, or as the card says."""

@@ -11,6 +11,11 @@ Row = TypeVar("Row")
 MOST_ROWS = 8
 
 
+def rows_at_once(threads: int) -> int:
+    """The largest batch that is one pass on each core: of a larger one some passes wait."""
+    return MOST_ROWS * threads
+
+
 def cut(rows: Sequence[Row], threads: int, together: bool) -> list[Sequence[Row]]:
     """Parts of nearly equal length, in order, each to be run on one core.
 
@@ -18,7 +23,7 @@ def cut(rows: Sequence[Row], threads: int, together: bool) -> list[Sequence[Row]
     """
     if together and len(rows) < threads:
         return [rows]
-    turns = -(-len(rows) // (MOST_ROWS * threads))
+    turns = -(-len(rows) // rows_at_once(threads))
     count = min(turns * threads, len(rows))
     edges = [len(rows) * part // count for part in range(count + 1)]
     return [rows[start:stop] for start, stop in pairwise(edges)]

@@ -57,10 +57,11 @@ class TensorModel(Model):  # type: ignore[misc]  # the SDK is untyped
         self._lifecycle = lifecycle
         self._warm = False
         in_flight = settings.predictor.in_flight
+        most_rows = engine.most_rows if engine else settings.predictor.max_batch_rows
         self._threads = ThreadPoolExecutor(in_flight, thread_name_prefix="engine")
         self.batcher: Batcher[NDArray[np.uint8], Scores] = Batcher(
             self._forward,
-            max_rows=settings.predictor.max_batch_rows,
+            max_rows=most_rows,
             max_queue_rows=settings.limits.queue_rows,
             in_flight=in_flight,
             metrics=metrics.batches,

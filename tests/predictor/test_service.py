@@ -323,6 +323,25 @@ async def test_grey_and_colour_rows_wait_together_and_run_apart() -> None:
     await model.close()
 
 
+async def test_a_batch_is_one_pass_on_each_core_so_that_nothing_waits_for_passes_in_turns() -> None:
+    lengths: list[int] = []
+
+    class Recording(Engine):
+        def run(self, rows: Any) -> Any:
+            lengths.append(len(rows))
+            return super().run(rows)
+
+    engine = Recording(CARD, Corners(), replace(SETTINGS.predictor, threads=1))
+    metrics = PredictorMetrics(CollectorRegistry())
+    model = TensorModel(engine, SETTINGS, metrics, Lifecycle(Shutdown()))
+    await model.warm_up()
+    lengths.clear()
+    await asyncio.gather(*(infer(model, request_for(random_rows(4))) for _ in range(6)))
+    # The first is under way alone, twenty rows wait meanwhile.
+    assert lengths == [4, 8, 8, 4]
+    await model.close()
+
+
 async def test_before_warm_up_requests_are_told_to_come_back() -> None:
     registry = CollectorRegistry()
     model = model_of(Corners(), registry=registry)
