@@ -7,6 +7,7 @@ still says yes, and drains the two doors one after the other.
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -122,7 +123,13 @@ def add_probes(app: FastAPI, ready: Callable[[], Awaitable[bool]]) -> None:
 
 
 def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run a service's main coroutine on uvloop."""
+    """Run a service's main coroutine on uvloop.
+
+    What was imported so far is nothing to the garbage collector from here on. A full collection
+    looked at 100,000 to 260,000 modules, classes and functions, and everything stood still for 0.06
+    to 0.14 s meanwhile.
+    """
+    gc.freeze()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())
 

@@ -1,13 +1,14 @@
 """Start, drain and stop, with both doors on Unix sockets."""
 
 import asyncio
+import gc
 import os
 import select
 import signal
 import socket
 import sys
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -261,6 +262,13 @@ async def test_the_end_of_standard_input_begins_to_drain_and_its_content_does_no
                 asyncio.get_running_loop().remove_signal_handler(handled)
 
 
+@pytest.fixture
+def thawed() -> Iterator[None]:
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("thawed")
 def test_services_run_on_uvloop() -> None:
     loops: list[asyncio.AbstractEventLoop] = []
 
@@ -269,3 +277,15 @@ def test_services_run_on_uvloop() -> None:
 
     run(main)
     assert isinstance(loops[0], uvloop.Loop)
+
+
+@pytest.mark.usefixtures("thawed")
+def test_what_was_imported_stops_no_request_for_a_collection() -> None:
+    kept = [{"imported": True}]
+    seen: list[bool] = []
+
+    async def main() -> None:
+        seen.append(any(item is kept for item in gc.get_objects()))
+
+    run(main)
+    assert seen == [False]
