@@ -326,7 +326,7 @@ def test_rows_run_side_by_side_and_one_on_as_many_threads_as_are_faster(
 @pytest.mark.parametrize(("threads", "wished", "most"), [(1, 32, 8), (2, 32, 16), (2, 5, 5)])
 def test_the_largest_batch_is_one_pass_on_each_core(threads: int, wished: int, most: int) -> None:
     settings = Predictor(device="cpu", threads=threads, max_batch_rows=wished)
-    assert Engine(CNN, Stub(lambda _: []), settings).most_rows == most
+    assert Engine(CNN, Stub(lambda _: {}), settings).most_rows == most
 
 
 def swapped(x: Tensor) -> dict[str, Tensor]:
