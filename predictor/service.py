@@ -3,7 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import Hashable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -67,12 +67,15 @@ class TensorModel(Model):  # type: ignore[misc]  # the SDK is untyped
             metrics=metrics.batches,
         )
 
-    async def warm_up(self) -> None:
-        """Make the engine ready; until then requests are told to come back."""
+    async def warm_up(self, warmed: "Future[None] | None" = None) -> None:
+        """Make the engine ready; until then requests are told to come back.
+
+        Where its warm-up is under way already, `warmed` tells when that has ended.
+        """
         if self.engine_room is None:
             return
         engine = self.engine_room
-        await asyncio.get_running_loop().run_in_executor(self._threads, engine.warm_up)
+        await asyncio.wrap_future(warmed or self._threads.submit(engine.warm_up))
         self._metrics.model.info(
             {
                 "version": engine.card.version,

@@ -1,8 +1,8 @@
 """Whether all threads work on a single row, or one alone: what was faster of late.
 
 That depends on the network, the machine and its neighbours: threads that wait for one another wait
-for whoever has a core. What was measured while another program started would hold for ever, so it
-is measured on.
+for whoever has a core. What was measured while this process or another started would hold for
+ever, so it is measured on.
 """
 
 from statistics import median
@@ -11,6 +11,8 @@ from statistics import median
 # median, as one row is easily held up, and fewer than one in a hundred.
 ROUND = 512
 TRIED = 5
+# The first round is short, for it starts with what warm-up found.
+FIRST_ROUND = 32
 
 
 class SingleRows:
@@ -18,7 +20,7 @@ class SingleRows:
 
     def __init__(self, *, together: bool = True) -> None:
         self.together = together
-        self._begun = 0
+        self._begun = ROUND - FIRST_ROUND
         self._seconds: dict[bool, list[float]] = {True: [], False: []}
 
     def next(self) -> bool:

@@ -83,6 +83,7 @@ async def serve(
     await asyncio.sleep(lifecycle.settings.drain_delay_s)
     rest.should_exit = True
     opening.cancel()
+    await asyncio.wait({opening})
     ended = await asyncio.gather(
         serving, grpc_server.stop(lifecycle.settings.grace_s), return_exceptions=True
     )
@@ -96,7 +97,13 @@ async def serve(
 async def _open(grpc_server: aio.Server, warm: Awaitable[None] | None) -> None:
     if warm is not None:
         await asyncio.shield(warm)
-    await grpc_server.start()
+    starting = asyncio.ensure_future(grpc_server.start())
+    try:
+        await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        # A server that is stopped half way through its start takes the process with it.
+        await starting
+        raise
 
 
 def _failed(task: "asyncio.Task[None]") -> BaseException | None:

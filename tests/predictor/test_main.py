@@ -93,7 +93,7 @@ def card_and_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple
     card = write_model(folder)
     running = Running(folder)
     try:
-        running.wait_for("engine chosen")
+        running.wait_for("serving")
         while running.client.get("/readyz").status_code != 200:
             assert running.process.poll() is None
         yield card, running
@@ -240,10 +240,10 @@ def test_every_reason_not_to_start_is_one_line(
 ) -> None:
     write_model(tmp_path)
 
-    def run(main: object) -> None:
+    def start(settings: Settings) -> None:
         raise kind("this is why")
 
-    monkeypatch.setattr(program, "run", run)
+    monkeypatch.setattr(program, "start", start)
     assert ended(monkeypatch, environment(tmp_path)) == "ctscan predictor: this is why"
 
 

@@ -1,6 +1,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
@@ -372,6 +373,24 @@ async def test_before_warm_up_requests_are_told_to_come_back() -> None:
     }
     assert registry.get_sample_value("ctscan_model_info", labels) == 1
     assert registry.get_sample_value("ctscan_stage_seconds_count", {"stage": "compute"}) == 1
+    await model.close()
+
+
+async def test_a_warm_up_that_is_under_way_is_waited_for_and_not_made_again() -> None:
+    engine = Engine(CARD, Corners(), SETTINGS.predictor)
+    engine.warm_up()
+    model = TensorModel(
+        engine, SETTINGS, PredictorMetrics(CollectorRegistry()), Lifecycle(Shutdown())
+    )
+    before = engine.way, engine._network
+    warmed: Future[None] = Future()
+    warming = asyncio.create_task(model.warm_up(warmed))
+    await asyncio.sleep(0)
+    assert not await model.healthy()
+    warmed.set_result(None)
+    await warming
+    assert await model.healthy()
+    assert (engine.way, engine._network) == before
     await model.close()
 
 

@@ -228,6 +228,33 @@ async def test_what_was_opened_is_closed_even_where_a_door_fails_to_stop(tmp_pat
     assert closed.is_set()
 
 
+async def test_a_door_that_is_opening_is_open_before_it_is_stopped(tmp_path: Path) -> None:
+    happened: list[str] = []
+    opening, opened = asyncio.Event(), asyncio.Event()
+
+    class Slow:
+        async def start(self) -> None:
+            opening.set()
+            await opened.wait()
+            happened.append("started")
+
+        async def stop(self, grace_s: float) -> None:
+            happened.append("stopped")
+
+    async def close() -> None: ...
+
+    lifecycle = Lifecycle(Shutdown())
+    listener = bind(f"unix:{tmp_path / 'http.sock'}")
+    serving = asyncio.ensure_future(serve(FastAPI(), listener, Slow(), lifecycle, close))
+    await opening.wait()
+    lifecycle.stop()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    opened.set()
+    await asyncio.wait_for(serving, 30)
+    assert happened == ["started", "stopped"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_begins_to_drain(number: signal.Signals) -> None:
     lifecycle = Lifecycle(Shutdown())

@@ -1,0 +1,72 @@
+"""Builds what serves an engine and runs it: with `__main__` the only place that makes objects."""
+
+import serving.kserve.without_pandas  # noqa: F401  # isort: skip  # before what imports kserve
+
+import asyncio
+from concurrent.futures import Future
+
+import orjson
+from fastapi import FastAPI, Response
+from kserve.model_repository import ModelRepository
+from prometheus_client import REGISTRY
+
+from predictor.engine import Engine
+from predictor.metrics import PredictorMetrics
+from predictor.service import TensorModel
+from serving.byte_budget import ByteBudget
+from serving.http_door import install_http_door
+from serving.kserve.grpc_server import grpc_server
+from serving.kserve.lifecycle import Lifecycle, add_probes, run, serve, stop_on_signals
+from serving.kserve.readiness import TruthfulDataPlane
+from serving.kserve.repository import ClosedRepository
+from serving.kserve.routes import v2_routes
+from serving.kserve.statuses import SDK_ERRORS, translate
+from serving.listen import bind
+from serving.metrics import expose, watch_process
+from serving.settings import Settings
+
+
+def serve_engine(engine: Engine | None, warmed: "Future[None] | None", settings: Settings) -> None:
+    """Serve until a signal; requests are taken once the engine has `warmed` up.
+
+    Raises:
+        ConfigError: an address is taken. EngineError: what warm-up ended with.
+    """
+    run(lambda: _serve(engine, warmed, settings))
+
+
+async def _serve(engine: Engine | None, warmed: "Future[None] | None", settings: Settings) -> None:
+    listener = bind(settings.process.http_address)
+    lifecycle = Lifecycle(settings.shutdown)
+    metrics = PredictorMetrics(REGISTRY)
+    watch_process(REGISTRY)
+    model = TensorModel(engine, settings, metrics, lifecycle)
+    registry = ModelRepository()
+    registry.update(model)
+    data_plane = TruthfulDataPlane(registry)
+    repository = ClosedRepository(registry)
+
+    app = FastAPI(title="CT-scan predictor", summary="Tensors in, logits out.")
+    app.include_router(v2_routes(data_plane, repository))
+    add_probes(app, model.healthy)
+
+    @app.get("/card", tags=["operation"], summary="The card, and what this predictor runs")
+    def card() -> Response:
+        return Response(orjson.dumps(model.card_answer()), media_type="application/json")
+
+    expose(app, REGISTRY)
+    budget = ByteBudget(settings.limits.bodies_bytes, metrics.batches.shed)
+    install_http_door(app, settings.limits, translate, SDK_ERRORS, budget)
+    server = grpc_server(
+        settings.process.grpc_address,
+        data_plane,
+        repository,
+        data_plane.ready,
+        settings.limits,
+        REGISTRY,
+        budget,
+    )
+    stop_on_signals(lifecycle, settings.process.exit_with_stdin)
+    warm_up = asyncio.create_task(model.warm_up(warmed))
+    await serve(app, listener, server, lifecycle, model.close, warm_up)
+    await warm_up
