@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from predictor.checkpoint import find_card, load_weights
 from predictor.engine import Engine
-from predictor.memory import keep_freed_memory
+from serving.memory import keep_freed_memory
 from serving.phantom import golden_rows
 from serving.settings import Settings
 from transformer.decode import decode

@@ -58,7 +58,7 @@ def measure(
     os.environ.update(THREADS_SLEEP)
     import torch
 
-    from predictor.memory import keep_freed_memory
+    from serving.memory import keep_freed_memory
     from serving.phantom import golden_rows
 
     keep_freed_memory()

@@ -88,7 +88,7 @@ def bare_engine() -> Callable[[int, float], float]:
     # OpenMP reads its environment when torch is loaded: only from here on, as the services have it.
     os.environ.update(THREADS_SLEEP)
     from predictor.__main__ import load_engine
-    from predictor.memory import keep_freed_memory
+    from serving.memory import keep_freed_memory
     from serving.settings import read_settings
 
     keep_freed_memory()

@@ -8,12 +8,12 @@ import torch
 
 from predictor.checkpoint import CheckpointError, find_card, load_weights
 from predictor.engine import Engine, EngineError
-from predictor.memory import keep_freed_memory
 from serving.card import CardError
 from serving.cpus import available_cpus
 from serving.kserve.arguments import with_arguments
 from serving.listen import require_free
 from serving.logs import configure_logs
+from serving.memory import keep_freed_memory
 from serving.settings import ConfigError, Settings, read_settings, set_in
 
 ADDRESSES = {"HTTP_ADDRESS": "127.0.0.1:9000", "GRPC_ADDRESS": "127.0.0.1:9001"}

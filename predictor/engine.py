@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from predictor.distance import distances
-from predictor.memory import give_back_freed_memory
 from predictor.passes import cut, rows_at_once
 from predictor.single_rows import SingleRows
 from predictor.ways import PLAIN, Way, possible_ways
 from serving.card import Card
 from serving.cpus import available_cpus
+from serving.memory import give_back_freed_memory
 from serving.phantom import golden_rows
 from serving.settings import ConfigError, Predictor
 

@@ -23,9 +23,9 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from predictor.checkpoint import CheckpointError, build_network, weights_sha256
-from predictor.memory import keep_freed_memory
 from predictor.networks import NETWORKS
 from serving.card import CLASSES, Card, Gate, InputSpec, write_card
+from serving.memory import keep_freed_memory
 from training.bounds import fit_feature_distance, fit_margin
 from training.calibration import fit_temperature
 from training.examples import Examples, examples_of, prepare

@@ -28,6 +28,7 @@ from serving.kserve.routes import V1Api, v1_routes, v2_routes
 from serving.kserve.statuses import SDK_ERRORS, translate
 from serving.listen import bind, require_free
 from serving.logs import configure_logs
+from serving.memory import share_freed_memory
 from serving.metrics import expose, watch_process
 from serving.settings import ConfigError, Settings, read_settings
 from transformer.client import PredictorClient
@@ -49,6 +50,7 @@ def main() -> None:
     try:
         settings = read_settings(with_arguments(os.environ, sys.argv[1:]))
         configure_logs("transformer", settings.process.log_level)
+        share_freed_memory()
         run(lambda: transformer(settings))
     except ConfigError as error:
         sys.exit(f"ctscan transformer: {error}")

@@ -5,18 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from predictor.memory import (
+from serving.memory import (
     M_ARENA_MAX,
     M_MMAP_THRESHOLD,
     M_TRIM_THRESHOLD,
     give_back_freed_memory,
     keep_freed_memory,
+    share_freed_memory,
 )
 
 # Prints how many blocks of their own 64 MiB are, and then whether glibc takes the threshold at all.
 LARGE_BLOCK = """
 import ctypes
-from predictor.memory import KEPT_BYTES, M_MMAP_THRESHOLD, keep_freed_memory
+from serving.memory import KEPT_BYTES, M_MMAP_THRESHOLD, keep_freed_memory
 
 class Info(ctypes.Structure):
     _fields_ = [
@@ -75,6 +76,14 @@ def test_glibc_alone_is_told_to_keep_large_blocks(
     assert not library.trimmed
     give_back_freed_memory()
     assert library.trimmed is bool(told)
+
+
+def test_freed_memory_is_shared_without_being_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = Library(is_glibc=True)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr("ctypes.CDLL", lambda name: library)
+    share_freed_memory()
+    assert library.told == {M_ARENA_MAX: 1}
 
 
 @pytest.mark.skipif(
