@@ -59,6 +59,7 @@ DOORS: dict[type[ServiceError], Door] = {
     errors.Draining: Door(503, grpc.StatusCode.UNAVAILABLE, "Shutting down"),
     errors.StorageFailed: Door(503, grpc.StatusCode.UNAVAILABLE, "Feedback was not stored"),
     errors.DeadlineExceeded: Door(504, grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline exceeded"),
+    errors.ClientLeft: Door(499, grpc.StatusCode.CANCELLED, "The client left"),
     errors.InternalError: Door(500, grpc.StatusCode.INTERNAL, "Internal error"),
     errors.NoActivationMaps: Door(501, grpc.StatusCode.UNIMPLEMENTED, "No activation maps"),
 }

@@ -17,6 +17,7 @@
     │   ├── ModelNotLoaded, PredictorUnavailable, Draining
     │   └── StorageFailed           feedback could not be made durable
     ├── DeadlineExceeded
+    ├── ClientLeft                  nobody is there to be told
     └── InternalError               a defect of ours
 
 A detail says what was wrong, what was expected and what to do; it quotes no client's file name.
@@ -127,6 +128,9 @@ class StorageFailed(Unavailable): ...
 
 
 class DeadlineExceeded(ServiceError): ...
+
+
+class ClientLeft(ServiceError): ...
 
 
 class InternalError(ServiceError): ...

@@ -15,6 +15,7 @@ class Body:
     """Passes the body on, up to the limit, within the budget and until the deadline.
 
     `admit` is asked before the first byte is read, and raises what the client is told instead.
+    `departed` is called when the client leaves after its body, before the answer.
     """
 
     def __init__(
@@ -25,12 +26,15 @@ class Body:
         deadline: float,
         budget: ByteBudget,
         admit: Callable[[], None],
+        departed: Callable[[], None] = lambda: None,
     ) -> None:
         self._receive = receive
         self._limit = limit
         self._deadline = deadline
         self._budget = budget
         self._admit = admit
+        self._departed = departed
+        self._watching: asyncio.Task[None] | None = None
         self._begun = False
         self._taken = 0
         self._held = 0
@@ -56,7 +60,15 @@ class Body:
             await self._throw_away()
             raise
         self._held += size
+        if self._complete and self._watching is None:
+            self._watching = asyncio.create_task(self._watch())
         return message
+
+    def end(self) -> None:
+        """The request has its answer."""
+        if self._watching is not None:
+            self._watching.cancel()
+        self.release()
 
     def release(self) -> None:
         """Nothing of the body is held any more."""
@@ -90,6 +102,12 @@ class Body:
         self._taken += len(message.get("body", b""))
         self._complete = not message.get("more_body", False)
         return message
+
+    async def _watch(self) -> None:
+        """Wait for the one thing that can come after a whole body."""
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            self._departed()
 
     async def _throw_away(self) -> None:
         """Read on without keeping: a client sees the answer only once its own sending is done."""

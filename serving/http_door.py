@@ -74,11 +74,12 @@ class HttpDoor:
         body: Body | None = None
         try:
             deadline = began + self._timeout_s(headers)
-            CURRENT.set(CurrentRequest(identity, deadline))
+            request = CurrentRequest(identity, deadline)
+            CURRENT.set(request)
             limit = self._limits.body_bytes
             # However long a client would wait: what it has sent so far keeps others out.
             read_by = min(deadline, began + self._limits.request_timeout_s)
-            body = Body(headers, receive, limit, read_by, self._budget, self._admit)
+            body = Body(headers, receive, limit, read_by, self._budget, self._admit, request.depart)
             await self._app(scope, body.receive, answer.send)
         except Exception as error:
             if answer.started:
@@ -86,7 +87,7 @@ class HttpDoor:
             await error_response(as_service_error(error))(scope, receive, answer.send)
         finally:
             if body is not None:
-                body.release()
+                body.end()
         answer.log()
 
     def _timeout_s(self, headers: Headers) -> float:
@@ -187,7 +188,7 @@ def _ours(error: Exception, translate: Callable[[Exception], ServiceError | None
         # FastAPI wraps what happens while it reads a body.
         return cause
     if isinstance(error, ClientDisconnect) or isinstance(cause, ClientDisconnect):
-        return errors.InvalidRequest("the client left before its body was complete")
+        return errors.ClientLeft("the client left before its body was complete")
     if isinstance(error, RequestValidationError):
         return invalid_fields(error.errors())
     if isinstance(error, HTTPException):

@@ -1,4 +1,4 @@
-"""What both doors know of the request under way: its id and its deadline.
+"""What both doors know of the request under way: its id, its deadline, and whether it is wanted.
 
 The KServe SDK hands a model only body and headers; this context carries the rest past it.
 """
@@ -9,19 +9,38 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from serving.errors import DeadlineExceeded
+from serving.errors import ClientLeft, DeadlineExceeded
 
 _ACCEPTED_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Request:
     """`deadline` is a time of the running loop's clock, in seconds."""
 
     id: str
     deadline: float
+    departed: bool = False
+    _timeouts: set[asyncio.Timeout] = field(default_factory=set)
+
+    def depart(self) -> None:
+        """Nobody waits for the answer any more: end now what has until the deadline."""
+        self.departed = True
+        for timeout in self._timeouts:
+            if not timeout.expired():
+                timeout.reschedule(asyncio.get_running_loop().time())
+
+    @asynccontextmanager
+    async def while_wanted(self) -> AsyncIterator[None]:
+        """End the block with a TimeoutError at the deadline, or when the client departs."""
+        async with asyncio.timeout_at(self.deadline) as timeout:
+            self._timeouts.add(timeout)
+            try:
+                yield
+            finally:
+                self._timeouts.discard(timeout)
 
 
 CURRENT: ContextVar[Request | None] = ContextVar("ctscan_request", default=None)
@@ -34,15 +53,18 @@ def request_id(given: str | None) -> str:
 
 @asynccontextmanager
 async def until_deadline() -> AsyncIterator[None]:
-    """End the block at the deadline of the request under way.
+    """End the block at the deadline of the request under way, or when its client leaves.
 
     Raises:
-        DeadlineExceeded: it passed first.
+        DeadlineExceeded: it passed first. ClientLeft: the client did not wait for the answer.
     """
+    request = current_request()
     try:
-        async with asyncio.timeout_at(current_request().deadline):
+        async with request.while_wanted():
             yield
     except TimeoutError as error:
+        if request.departed:
+            raise ClientLeft("the client left before the answer was there") from error
         raise DeadlineExceeded("the deadline passed before the answer was there") from error
 
 

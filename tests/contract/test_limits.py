@@ -124,6 +124,9 @@ def test_a_client_that_leaves_does_no_harm(fakes: Staged) -> None:
     with transformer.client() as client:
         until(lambda: "ctscan_queue_rows 0.0" in client.get("/metrics").text, "the queue is empty")
         assert predict(client).status_code == 200
+        # Two in the middle of their bodies or before them, one that did not wait for its answer.
+        until(lambda: transformer.text().count('"status": 499') == 3, "all three are noticed")
+        assert 'status="5xx"' not in client.get("/metrics").text
     with grpc.insecure_channel(transformer.grpc_address) as channel:
         before = one_call_more(both)
         call = GRPCInferenceServiceStub(channel).ModelInfer.future(image_request([SLICE]))

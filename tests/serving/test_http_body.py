@@ -20,8 +20,12 @@ class Sender:
     def __init__(self, *sizes: int) -> None:
         self._sizes = sizes
         self.read = 0
+        self.left = asyncio.Event()
 
     async def receive(self) -> Message:
+        if self.read == len(self._sizes):
+            await self.left.wait()
+            return {"type": "http.disconnect"}
         size = self._sizes[self.read]
         self.read += 1
         more = self.read < len(self._sizes)
@@ -33,9 +37,11 @@ def body(
     budget: ByteBudget,
     headers: Iterable[tuple[bytes, bytes]] = (),
     admit: Callable[[], None] = lambda: None,
+    departed: Callable[[], None] = lambda: None,
 ) -> Body:
     deadline = asyncio.get_running_loop().time() + 60
-    return Body(Headers(raw=list(headers)), sender.receive, LIMIT, deadline, budget, admit)
+    given = Headers(raw=list(headers))
+    return Body(given, sender.receive, LIMIT, deadline, budget, admit, departed)
 
 
 def full() -> None:
@@ -105,3 +111,18 @@ async def test_a_client_that_waits_for_leave_is_not_given_it() -> None:
     with pytest.raises(Overloaded):
         await body(sender, budget, [(b"expect", b"100-continue")], admit=full).receive()
     assert sender.read == 0
+
+
+@pytest.mark.parametrize("answered", [False, True])
+async def test_a_client_that_leaves_before_its_answer_is_noticed(answered: bool) -> None:
+    seen: list[str] = []
+    sender = Sender(300)
+    reading = body(sender, ByteBudget(LIMIT, print), departed=lambda: seen.append("left"))
+    await read_all(reading)
+    if answered:
+        reading.end()
+    sender.left.set()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    reading.end()
+    assert seen == ([] if answered else ["left"])

@@ -22,7 +22,7 @@ from serving.http_door import install_http_door, invalid_fields
 from serving.kserve.statuses import SDK_ERRORS, translate
 from serving.listen import bind
 from serving.openapi import problem_responses
-from serving.request import current_request
+from serving.request import current_request, until_deadline
 from serving.settings import Limits
 
 LIMIT = 1000
@@ -253,8 +253,38 @@ async def test_a_client_that_leaves_in_the_middle_of_its_body_is_no_defect_of_ou
 
     with caplog.at_level(logging.INFO, "serving"):
         sent = await ask(receive, (b"content-type", b"multipart/form-data; boundary=x"), path=path)
-    assert sent[0]["status"] == 400
+    assert sent[0]["status"] == 499
     assert [record.levelname for record in caplog.records] == ["INFO"]
+
+
+async def test_work_for_a_client_that_left_ends_when_it_leaves() -> None:
+    app, begun, left = build(), asyncio.Event(), asyncio.Event()
+
+    @app.post("/long")
+    async def long(request: Request) -> None:
+        await request.body()
+        async with until_deadline():
+            begun.set()
+            await asyncio.Event().wait()
+
+    sent: list[Message] = []
+    whole: list[Message] = [{"type": "http.request", "body": b"x", "more_body": False}]
+
+    async def receive() -> Message:
+        if whole:
+            return whole.pop()
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/long", "headers": [], "query_string": b""}
+    answering = asyncio.ensure_future(app(scope, receive, send))
+    await asyncio.wait_for(begun.wait(), 30)
+    left.set()
+    await asyncio.wait_for(answering, 10)
+    assert sent[0]["status"] == 499
 
 
 # --- errors ----------------------------------------------------------------------------------

@@ -1,9 +1,11 @@
+import asyncio
 import re
 from contextvars import Context
 
 import pytest
 
-from serving.request import CURRENT, Request, current_request, request_id
+from serving.errors import ClientLeft, DeadlineExceeded
+from serving.request import CURRENT, Request, current_request, request_id, until_deadline
 
 
 @pytest.mark.parametrize("given", ["abc", "5f0c7c1e-2d3b_4a59.x:1", "a" * 128])
@@ -31,3 +33,23 @@ def test_the_request_under_way_is_that_of_the_context() -> None:
 def test_no_request_under_way_is_a_defect() -> None:
     with pytest.raises(LookupError):
         Context().run(current_request)
+
+
+async def test_work_ends_when_its_client_leaves_and_that_is_not_a_missed_deadline() -> None:
+    request = Request("a", asyncio.get_running_loop().time() + 3600)
+    CURRENT.set(request)
+    asyncio.get_running_loop().call_soon(request.depart)
+    with pytest.raises(ClientLeft):
+        async with until_deadline():
+            await asyncio.Event().wait()
+    # What is over is not ended again.
+    request.depart()
+
+
+async def test_work_ends_at_its_deadline() -> None:
+    request = Request("a", asyncio.get_running_loop().time())
+    CURRENT.set(request)
+    with pytest.raises(DeadlineExceeded):
+        async with until_deadline():
+            await asyncio.Event().wait()
+    request.depart()
