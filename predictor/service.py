@@ -100,6 +100,7 @@ class TensorModel(Model):  # type: ignore[misc]  # the SDK is untyped
             # Warm-up tries several: none is in use before it ends.
             "precision": engine.way.precision if engine and self._warm else None,
             "model_loaded": engine is not None,
+            "batch_rows": self.batcher.max_rows,
             "ready": self._warm and not self._lifecycle.draining,
             "model_path": str(process.model_path),
             "config_path": str(process.config_path),

@@ -94,7 +94,7 @@ class Batcher(Generic[Row, Result]):
         metrics: BatchMetrics,
     ) -> None:
         self._run = run
-        self._max_rows = max_rows
+        self.max_rows = max_rows
         self.rate = Rate()
         self._admission = Admission(max_queue_rows, metrics.shed, self.rate)
         self.in_flight = in_flight
@@ -205,7 +205,7 @@ class Batcher(Generic[Row, Result]):
         Entries whose caller has left or whose deadline has passed are dropped here, never run.
         """
         parts: list[Part[Row, Result]] = []
-        space = self._max_rows
+        space = self.max_rows
         other_keys: list[Entry[Row, Result]] = []
         share = max(1, self.in_flight // 2)
         now = asyncio.get_running_loop().time()

@@ -58,7 +58,9 @@ class Predictor:
 
     device: str = setting("auto", "`auto`, `cpu` or `cuda`.")
     precision: str = setting("auto", "`auto` (what the card permits), `fp32`, `bf16` or `fp16`.")
-    max_batch_rows: int = setting(32, "Rows in the largest batch.", least=1)
+    max_batch_rows: int = setting(
+        32, "Rows in the largest batch; on a CPU never more than 8 for each thread.", least=1
+    )
     in_flight: int = setting(1, "Batches on the device at a time.", least=1)
     threads: int = setting(0, "CPU threads of the engine; 0: as many as the container may use.")
 
@@ -69,7 +71,9 @@ class Transformer:
 
     decode_threads: int = setting(0, "Decoding threads; 0: as many as the container may use.")
     max_call_rows: int = setting(
-        32, "Rows in the largest call to the predictor; never more than `limits.rows`.", least=1
+        32,
+        "Rows in the largest call; never more than `limits.rows` or a predictor's batch.",
+        least=1,
     )
     calls_per_predictor: int = setting(2, "Calls under way to each predictor address.", least=1)
 

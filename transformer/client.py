@@ -77,6 +77,7 @@ class Status:
     model_path: str | None = None
     ready: bool = False
     version: str | None = None
+    batch_rows: int | None = None
 
 
 class PredictorClient:
@@ -85,6 +86,7 @@ class PredictorClient:
     def __init__(self, settings: Settings, metrics: TransformerMetrics) -> None:
         process = settings.process
         self._calls_per_predictor = settings.transformer.calls_per_predictor
+        self._max_call_rows = settings.transformer.max_call_rows
         self._metrics = metrics
         self._channel = PredictorChannel(
             process.predictor_grpc_address,
@@ -99,7 +101,7 @@ class PredictorClient:
         self._asking = asyncio.Lock()
         self._batcher: Batcher[NDArray[np.uint8], Answer] = Batcher(
             self._call,
-            max_rows=settings.transformer.max_call_rows,
+            max_rows=self._max_call_rows,
             max_queue_rows=settings.limits.queue_rows,
             in_flight=self._calls_per_predictor,
             metrics=metrics.batches,
@@ -147,6 +149,9 @@ class PredictorClient:
         async with self._asking:
             if time.monotonic() >= self._status_until:
                 self._status = await self._ask()
+                # A call of more would be two batches there, and its first rows wait for the last.
+                most = self._status.batch_rows or self._max_call_rows
+                self._batcher.max_rows = min(most, self._max_call_rows)
                 self._status_until = time.monotonic() + STATUS_SECONDS
         # It is asked over HTTP; gRPC may find the first predictor later, or lose the last earlier.
         ready = self._status.ready and await self._channel.connected()
@@ -247,7 +252,8 @@ class PredictorClient:
     async def _ask(self) -> Status:
         try:
             response = await self._http.get("/card")
-            said = response.raise_for_status().json()
+            # Predictors of before do not say how many rows they take at once.
+            said = {"batch_rows": None} | response.raise_for_status().json()
             status = Status(**{item.name: said[item.name] for item in fields(Status)})
             if status.version is not None and status.version not in self._cards:
                 self._learn(said["card"])

@@ -364,6 +364,7 @@ async def test_before_warm_up_requests_are_told_to_come_back() -> None:
     assert said["model_path"] == "models/model.pt"
     assert said["config_path"] == "configs/config.yaml"
     assert model.engine_room is not None
+    assert said["batch_rows"] == model.engine_room.most_rows
     labels = {
         "version": CARD.version,
         "architecture": "corners",

@@ -204,6 +204,19 @@ async def test_rows_that_ask_for_maps_share_no_call_with_rows_that_do_not(
     assert {tuple(sent.inputs[0].shape) for sent in stub.requests} == {(2, 8, 8, 1)}
 
 
+@pytest.mark.parametrize(
+    ("told", "lengths"), [({"batch_rows": 3}, [1, 3, 3]), ({"batch_rows": 64}, [7]), ({}, [7])]
+)
+async def test_a_call_has_no_more_rows_than_a_batch_of_the_predictor(
+    told: dict[str, Any], lengths: list[int], client: PredictorClient, home: Home, stub: Stub
+) -> None:
+    home.answer = lambda: httpx.Response(200, json=said(**told))
+    with request():
+        answers = await client.infer([ROW] * 7, await client.card())
+    assert len(answers) == 7
+    assert sorted(sent.inputs[0].shape[0] for sent in stub.requests) == lengths
+
+
 async def test_a_call_says_which_card_its_rows_were_prepared_for(
     client: PredictorClient, stub: Stub
 ) -> None:
