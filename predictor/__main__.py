@@ -2,7 +2,6 @@
 
 import os
 import sys
-from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
@@ -37,7 +36,7 @@ def start(settings: Settings) -> None:
     for address in (process.http_address, process.grpc_address):
         require_free(address)
     engine = load_engine(settings) if process.load_model else None
-    warmed = ThreadPoolExecutor(1, "warm-up").submit(engine.warm_up) if engine else None
+    warmed = engine.runner.submit(engine.warm_up) if engine else None
     # The SDK takes two seconds of one core, warm-up two of the other.
     from predictor.server import serve_engine
 

@@ -101,6 +101,8 @@ class Engine:
         self._network = self._eager
         self._threads = settings.threads or available_cpus()
         self._single_rows = SingleRows()
+        # Runs `warm_up` and `run`: cuDNN's plans are those of the thread that made them.
+        self.runner = ThreadPoolExecutor(settings.in_flight, "engine")
         # Each runs passes of its own on one core, so that none waits for a core that is busy.
         self._workers = ThreadPoolExecutor(self._threads, "pass", initializer=work_on_one_core)
         # One multiply and one add take bytes to normalised values: (v / 255 - mean) / std.

@@ -3,6 +3,7 @@
 import serving.kserve.without_pandas  # noqa: F401  # isort: skip  # before what imports kserve
 
 import asyncio
+import gc
 from concurrent.futures import Future
 
 import orjson
@@ -22,6 +23,7 @@ from serving.kserve.repository import ClosedRepository
 from serving.kserve.routes import v2_routes
 from serving.kserve.statuses import SDK_ERRORS, translate
 from serving.listen import bind
+from serving.memory import give_back_freed_memory
 from serving.metrics import expose, watch_process
 from serving.settings import Settings
 
@@ -67,6 +69,15 @@ async def _serve(engine: Engine | None, warmed: "Future[None] | None", settings:
         budget,
     )
     stop_on_signals(lifecycle, settings.process.exit_with_stdin)
-    warm_up = asyncio.create_task(model.warm_up(warmed))
+    warm_up = asyncio.create_task(_warm_up(model, warmed))
     await serve(app, listener, server, lifecycle, model.close, warm_up)
     await warm_up
+
+
+async def _warm_up(model: TensorModel, warmed: "Future[None] | None") -> None:
+    await model.warm_up(warmed)
+    # What warm-up tried and let go of hangs together in circles, some of it from before `run`.
+    gc.unfreeze()
+    gc.collect()
+    give_back_freed_memory()
+    gc.freeze()

@@ -3,7 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import Hashable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from serving.errors import (
     TooLarge,
 )
 from serving.kserve.lifecycle import Lifecycle
-from serving.request import current_request
+from serving.request import current_request, until_deadline
 from serving.settings import MODEL_NAME, Settings
 from serving.tensors import TensorSpec, only_input, parameter, read_array, requested, write_output
 
@@ -56,14 +56,12 @@ class TensorModel(Model):  # type: ignore[misc]  # the SDK is untyped
         self._metrics = metrics
         self._lifecycle = lifecycle
         self._warm = False
-        in_flight = settings.predictor.in_flight
         most_rows = engine.most_rows if engine else settings.predictor.max_batch_rows
-        self._threads = ThreadPoolExecutor(in_flight, thread_name_prefix="engine")
         self.batcher: Batcher[NDArray[np.uint8], Scores] = Batcher(
             self._forward,
             max_rows=most_rows,
             max_queue_rows=settings.limits.queue_rows,
-            in_flight=in_flight,
+            in_flight=settings.predictor.in_flight,
             metrics=metrics.batches,
         )
 
@@ -75,7 +73,7 @@ class TensorModel(Model):  # type: ignore[misc]  # the SDK is untyped
         if self.engine_room is None:
             return
         engine = self.engine_room
-        await asyncio.wrap_future(warmed or self._threads.submit(engine.warm_up))
+        await asyncio.wrap_future(warmed or engine.runner.submit(engine.warm_up))
         self._metrics.model.info(
             {
                 "version": engine.card.version,
@@ -119,9 +117,10 @@ class TensorModel(Model):  # type: ignore[misc]  # the SDK is untyped
         _require_current(payload, card)
         names = self._requested(payload, card)
         rows = self._read_rows(payload, card)
-        scores = await self.batcher.submit(
-            list(rows), current_request().deadline, key=rows.shape[-1]
-        )
+        async with until_deadline():
+            scores = await self.batcher.submit(
+                list(rows), current_request().deadline, key=rows.shape[-1]
+            )
         return InferResponse(
             payload.id or uuid.uuid4().hex,
             MODEL_NAME,
@@ -143,7 +142,8 @@ class TensorModel(Model):  # type: ignore[misc]  # the SDK is untyped
     async def close(self) -> None:
         """Finish what runs; the doors have drained before."""
         await self.batcher.close()
-        self._threads.shutdown()
+        if self.engine_room is not None:
+            self.engine_room.runner.shutdown()
 
     async def _forward(
         self, key: Hashable, rows: list[NDArray[np.uint8]], deadline: float
@@ -151,7 +151,7 @@ class TensorModel(Model):  # type: ignore[misc]  # the SDK is untyped
         assert self.engine_room is not None
         with self._metrics.stages.stage("compute"):
             return await asyncio.get_running_loop().run_in_executor(
-                self._threads, self.engine_room.run, rows
+                self.engine_room.runner, self.engine_room.run, rows
             )
 
     def _requested(self, payload: InferRequest, card: Card) -> list[str]:

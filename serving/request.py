@@ -35,7 +35,8 @@ class Request:
     @asynccontextmanager
     async def while_wanted(self) -> AsyncIterator[None]:
         """End the block with a TimeoutError at the deadline, or when the client departs."""
-        async with asyncio.timeout_at(self.deadline) as timeout:
+        until = asyncio.get_running_loop().time() if self.departed else self.deadline
+        async with asyncio.timeout_at(until) as timeout:
             self._timeouts.add(timeout)
             try:
                 yield

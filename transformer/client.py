@@ -149,9 +149,10 @@ class PredictorClient:
         async with self._asking:
             if time.monotonic() >= self._status_until:
                 self._status = await self._ask()
-                # A call of more would be two batches there, and its first rows wait for the last.
-                most = self._status.batch_rows or self._max_call_rows
-                self._batcher.max_rows = min(most, self._max_call_rows)
+                if self._status.batch_rows is not None:
+                    # More would be two batches there, and the first rows wait for the last.
+                    most = min(self._status.batch_rows, self._max_call_rows)
+                    self._batcher.max_rows = most
                 self._status_until = time.monotonic() + STATUS_SECONDS
         # It is asked over HTTP; gRPC may find the first predictor later, or lose the last earlier.
         ready = self._status.ready and await self._channel.connected()

@@ -19,10 +19,10 @@ from serving.openapi import problem_responses
 from serving.request import until_deadline
 from serving.settings import Settings
 from transformer.client import PredictorClient
-from transformer.decode import ACCEPTED, require_size
+from transformer.decode import ACCEPTED, Slice, require_size
 from transformer.explanation import Explanation, require_class
 from transformer.fair_pool import FairPool
-from transformer.feedback import Correction, FeedbackStore
+from transformer.feedback import Correction, FeedbackStore, Saved
 from transformer.metrics import TransformerMetrics
 from transformer.pipeline import Pipeline
 from transformer.prediction import Prediction
@@ -133,6 +133,8 @@ def rest_routes(rooms: Rooms) -> APIRouter:
         try:
             (prediction,) = await rooms.pipeline.predict([await read(file)])
             return prediction
+        except errors.ClientLeft:
+            raise
         except Exception as error:
             return problem(as_service_error(error))
 
@@ -180,19 +182,22 @@ def rest_routes(rooms: Rooms) -> APIRouter:
         ct_slice = await rooms.pipeline.decode(await read(file))
         with rooms.images.holding(ct_slice.nbytes):
             async with until_deadline():
-                try:
-                    saved = await rooms.storage.run(
-                        lambda: rooms.store.save(ct_slice.image, correction)
-                    )
-                except errors.StorageFailed:
-                    rooms.metrics.feedback_failed.inc()
-                    raise
-        if saved.new:
-            agreement = "correct" if is_correct else "wrong"
-            rooms.metrics.feedback.labels(saved.label, agreement).inc()
-            if not is_correct:
-                rooms.metrics.prediction_error.inc()
+                saved = await rooms.storage.run(lambda: save(ct_slice, correction))
         return as_json({"saved_to": str(saved.path), "class": saved.label})
+
+    def save(ct_slice: Slice, correction: Correction) -> Saved:
+        """Store and count: what has begun is done, even when nobody waits for the answer then."""
+        try:
+            saved = rooms.store.save(ct_slice.image, correction)
+        except errors.StorageFailed:
+            rooms.metrics.feedback_failed.inc()
+            raise
+        if saved.new:
+            agreement = "correct" if correction.is_correct else "wrong"
+            rooms.metrics.feedback.labels(saved.label, agreement).inc()
+            if not correction.is_correct:
+                rooms.metrics.prediction_error.inc()
+        return saved
 
     @router.get(
         "/health",

@@ -83,7 +83,7 @@ async def serve(
     await asyncio.sleep(lifecycle.settings.drain_delay_s)
     rest.should_exit = True
     opening.cancel()
-    await asyncio.wait({opening})
+    await asyncio.wait({opening}, timeout=lifecycle.settings.grace_s)
     ended = await asyncio.gather(
         serving, grpc_server.stop(lifecycle.settings.grace_s), return_exceptions=True
     )

@@ -183,7 +183,7 @@ def test_started_without_weights_it_lives_and_is_not_ready(tmp_path: Path) -> No
     assert (ready.status_code, ready.json()["status"]) == (503, 503)
 
 
-def test_sigterm_ends_it_with_status_0_even_while_it_warms_up(tmp_path: Path) -> None:
+def test_sigterm_ends_it_with_status_0_even_while_its_doors_open(tmp_path: Path) -> None:
     write_model(tmp_path)
     running = Running(tmp_path)
     running.wait_for("serving")

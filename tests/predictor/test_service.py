@@ -23,6 +23,7 @@ from predictor.service import TensorModel
 from serving.card import Card, InputSpec
 from serving.doors import door_of
 from serving.errors import (
+    ClientLeft,
     Draining,
     InternalError,
     InvalidRequest,
@@ -434,6 +435,21 @@ async def test_metadata_has_the_real_shapes(model: TensorModel) -> None:
         {"name": "logits", "datatype": "FP32", "shape": [-1, 4]},
         {"name": "cam", "datatype": "FP32", "shape": [-1, 4, -1, -1]},
     ]
+
+
+async def test_rows_whose_client_left_are_not_run(
+    model: TensorModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model.batcher, "in_flight", 0)
+    waiting = Request("test", asyncio.get_running_loop().time() + 3600)
+    CURRENT.set(waiting)
+    asking = asyncio.ensure_future(model.predict(request_for(random_rows(2))))
+    while not model.batcher.rows:
+        await asyncio.sleep(0)
+    waiting.depart()
+    with pytest.raises(ClientLeft):
+        await asking
+    assert model.batcher.rows == 0
 
 
 async def test_a_forward_pass_that_fails_is_an_internal_error_and_the_next_one_runs(

@@ -42,8 +42,11 @@ async def test_work_ends_when_its_client_leaves_and_that_is_not_a_missed_deadlin
     with pytest.raises(ClientLeft):
         async with until_deadline():
             await asyncio.Event().wait()
-    # What is over is not ended again.
+    # What is over is not ended again, and nothing more is begun.
     request.depart()
+    with pytest.raises(ClientLeft):
+        async with asyncio.timeout(30), until_deadline():
+            await asyncio.Event().wait()
 
 
 async def test_work_ends_at_its_deadline() -> None:

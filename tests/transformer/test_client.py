@@ -217,6 +217,21 @@ async def test_a_call_has_no_more_rows_than_a_batch_of_the_predictor(
     assert sorted(sent.inputs[0].shape[0] for sent in stub.requests) == lengths
 
 
+async def test_how_many_rows_a_predictor_takes_is_not_forgotten_while_it_is_away(
+    client: PredictorClient, home: Home, stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("transformer.client.time.monotonic", lambda: now)
+    home.answer = lambda: httpx.Response(200, json=said(batch_rows=3))
+    await client.status()
+    home.answer = lambda: httpx.Response(503)
+    now += 10
+    assert (await client.status()).batch_rows is None
+    with request():
+        await client.infer([ROW] * 7, await client.card())
+    assert sorted(sent.inputs[0].shape[0] for sent in stub.requests) == [1, 3, 3]
+
+
 async def test_a_call_says_which_card_its_rows_were_prepared_for(
     client: PredictorClient, stub: Stub
 ) -> None:

@@ -15,10 +15,12 @@ from PIL import Image
 
 from serving.byte_budget import ByteBudget
 from serving.card import CLASSES, Card, InputSpec
-from serving.errors import InvalidImage
+from serving.errors import ClientLeft, InvalidImage
 from serving.http_door import install_http_door
 from serving.kserve.lifecycle import Lifecycle
 from serving.kserve.statuses import SDK_ERRORS, translate
+from serving.request import Request as CurrentRequest
+from serving.request import current_request
 from serving.settings import Limits, Process, Settings, Shutdown
 from tests.images import BAD_IMAGES, grey, png
 from tests.transformer.rooms import EVIDENCE, metrics
@@ -44,6 +46,8 @@ class FakePipeline:
             raise ZeroDivisionError("secret")
         if images[0] == b"bad":
             raise InvalidImage("no image")
+        if images[0] == b"gone":
+            raise ClientLeft("the client left")
         return [
             predict_from(np.array([9, 0, 0, 0], np.float32), CARD, EVIDENCE, "id") for _ in images
         ]
@@ -321,6 +325,37 @@ async def test_a_store_that_hangs_is_left_at_the_deadline(
     answer = await rest.post("/feedback", files={"file": IMAGE}, data=form(), headers=headers)
     hanging.set()
     assert answer.status_code == 504
+
+
+async def test_a_correction_that_is_being_written_counts_when_nobody_waits_any_more(
+    house: House, rest: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, written, save = asyncio.get_running_loop(), threading.Event(), house.store.save
+    asking: list[CurrentRequest] = []
+
+    async def decode_for(pipeline: FakePipeline, data: bytes) -> Slice:
+        asking.append(current_request())
+        return decode(data, Limits())
+
+    def slow(image: Image.Image, correction: Correction) -> Saved:
+        loop.call_soon_threadsafe(asking[0].depart)
+        written.wait(30)
+        return save(image, correction)
+
+    monkeypatch.setattr(FakePipeline, "decode", decode_for)
+    monkeypatch.setattr(house.store, "save", slow)
+    answer = await rest.post("/feedback", files={"file": IMAGE}, data=form())
+    assert answer.status_code == 499
+    written.set()
+    counted = {"label": CLASSES[0], "agreement": "correct"}
+    async with asyncio.timeout(30):
+        while house.count("ctscan_feedback_total", **counted) == 0:
+            await asyncio.sleep(0)
+
+
+async def test_a_batch_whose_client_left_is_no_success(rest: httpx.AsyncClient) -> None:
+    files = [("files", io.BytesIO(data)) for data in (IMAGE, b"gone")]
+    assert (await rest.post("/predict/batch", files=files)).status_code == 499
 
 
 async def test_images_that_wait_for_a_slow_volume_are_bounded_in_bytes(
