@@ -39,6 +39,7 @@ class Body:
         self._taken = 0
         self._held = 0
         self._complete = False
+        self._refused = False
         length = headers.get("content-length", "")
         self._announced = int(length) if length.isdecimal() else 0
         self._held_back = headers.get("expect", "").lower() == "100-continue"
@@ -48,16 +49,15 @@ class Body:
             self._begun = True
             await self._begin()
         message = await self._next()
-        if self._taken > self._limit:
-            await self._throw_away()
-            raise self._too_large()
         size = len(message.get("body", b""))
         try:
+            if self._taken > self._limit:
+                raise self._too_large()
             self._budget.take(size)
-        except errors.Overloaded:
+        except (errors.TooLarge, errors.Overloaded):
+            self._refused = True
             # At once: else several that are refused would keep each other out.
             self.release()
-            await self._throw_away()
             raise
         self._held += size
         if self._complete and self._watching is None:
@@ -78,8 +78,7 @@ class Body:
     async def _begin(self) -> None:
         """Refuse what cannot be taken before anything of it is kept.
 
-        Whoever sends already is heard out: a proxy in between cuts the connection under an answer
-        that comes before the end of the request. A client that waits for leave is not given it.
+        A client that waits for leave to send is not given it, and has nothing to be heard out for.
         """
         try:
             if self._announced > self._limit:
@@ -87,8 +86,7 @@ class Body:
             self._admit()
             self._budget.require(self._announced)
         except (errors.TooLarge, errors.Overloaded):
-            if not self._held_back:
-                await self._throw_away()
+            self._refused = not self._held_back
             raise
 
     async def _next(self) -> Message:
@@ -109,10 +107,14 @@ class Body:
         if message["type"] == "http.disconnect":
             self._departed()
 
-    async def _throw_away(self) -> None:
-        """Read on without keeping: a client sees the answer only once its own sending is done."""
+    async def hear_out(self) -> None:
+        """Read what is left of a refused body before it is answered, and keep nothing of it.
+
+        A client sees the answer only once its own sending is done, and a proxy in between cuts the
+        connection under one that comes before.
+        """
         with suppress(errors.DeadlineExceeded):
-            while not self._complete:
+            while self._refused and not self._complete:
                 await self._next()
 
     def _too_large(self) -> errors.TooLarge:

@@ -4,7 +4,8 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import orjson
@@ -80,6 +81,7 @@ class HttpDoor:
             # However long a client would wait: what it has sent so far keeps others out.
             read_by = min(deadline, began + self._limits.request_timeout_s)
             body = Body(headers, receive, limit, read_by, self._budget, self._admit, request.depart)
+            answer.before = body.hear_out
             await self._app(scope, body.receive, answer.send)
         except Exception as error:
             if answer.started:
@@ -103,7 +105,12 @@ class HttpDoor:
 
 
 class _Answer:
-    """Passes the answer on with its request id, and remembers what the log needs."""
+    """Passes the answer on with its request id, and remembers what the log needs.
+
+    `before` is awaited before the answer begins.
+    """
+
+    before: Callable[[], Awaitable[None]] | None = None
 
     def __init__(self, scope: Scope, send: Send, identity: str) -> None:
         self._scope = scope
@@ -115,6 +122,8 @@ class _Answer:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
+            if self.before is not None:
+                await self.before()
             self.started = True
             self._status = message["status"]
             MutableHeaders(scope=message)["x-request-id"] = self._identity
@@ -169,6 +178,9 @@ def install_http_door(
 
     async def answer(_: Request, error: Exception) -> Response:
         response = error_response(_ours(error, translate))
+        # They hold what was read of a body that was refused half way and has yet to be heard out.
+        for failed in (error, error.__cause__):
+            traceback.clear_frames(failed.__traceback__ if failed else None)
         if isinstance(error, HTTPException) and error.headers:
             response.headers.update(error.headers)  # `Allow` beside 405
         return response

@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import httpx
 import pytest
@@ -239,6 +239,31 @@ async def test_a_large_body_that_never_ends_is_thrown_away_until_the_deadline(
     sent = await ask(receive, *headers)
     assert sent[0]["status"] == 413
     assert asyncio.get_running_loop().time() == began + 20
+
+
+class Piece(bytes):
+    """Part of a body that tells when nobody holds it any more."""
+
+    freed: ClassVar[list[int]] = []
+
+    def __del__(self) -> None:
+        self.freed.append(len(self))
+
+
+async def test_what_was_read_of_a_refused_body_is_let_go_while_the_rest_is_heard_out() -> None:
+    sizes = iter((600, 600, 10))
+    Piece.freed.clear()
+    freed_at_last: list[int] = []
+
+    async def receive() -> Message:
+        size = next(sizes)
+        if size == 10:
+            freed_at_last.extend(Piece.freed)
+        return {"type": "http.request", "body": Piece(size), "more_body": size != 10}
+
+    sent = await ask(receive)
+    assert sent[0]["status"] == 413
+    assert freed_at_last == [600, 600]
 
 
 @pytest.mark.parametrize("path", ["/raw", "/upload"])
