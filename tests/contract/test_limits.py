@@ -124,8 +124,8 @@ def test_a_client_that_leaves_does_no_harm(fakes: Staged) -> None:
 
     failed_before, gone = failed(), transformer.text().count('"status": 499')
     for part in (head, head + body[:50], head + body):
-        with socket.create_connection((host, int(port))) as client:
-            client.sendall(part)
+        with socket.create_connection((host, int(port))) as sending:
+            sending.sendall(part)
             if part == head + body:
                 until(calls, "the request is under way")
     with transformer.client() as client:
