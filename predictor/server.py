@@ -14,17 +14,14 @@ from prometheus_client import REGISTRY
 from predictor.engine import Engine
 from predictor.metrics import PredictorMetrics
 from predictor.service import TensorModel
-from serving.byte_budget import ByteBudget
-from serving.http_door import install_http_door
-from serving.kserve.grpc_server import grpc_server
+from serving.kserve.both_doors import both_doors
 from serving.kserve.lifecycle import Lifecycle, add_probes, run, serve, stop_on_signals
 from serving.kserve.readiness import TruthfulDataPlane
 from serving.kserve.repository import ClosedRepository
 from serving.kserve.routes import v2_routes
-from serving.kserve.statuses import SDK_ERRORS, translate
 from serving.listen import bind
 from serving.memory import give_back_freed_memory
-from serving.metrics import expose, watch_process
+from serving.metrics import watch_process
 from serving.settings import Settings
 
 
@@ -56,18 +53,7 @@ async def _serve(engine: Engine | None, warmed: "Future[None] | None", settings:
     def card() -> Response:
         return Response(orjson.dumps(model.card_answer()), media_type="application/json")
 
-    expose(app, REGISTRY)
-    budget = ByteBudget(settings.limits.bodies_bytes, metrics.batches.shed)
-    install_http_door(app, settings.limits, translate, SDK_ERRORS, budget)
-    server = grpc_server(
-        settings.process.grpc_address,
-        data_plane,
-        repository,
-        data_plane.ready,
-        settings.limits,
-        REGISTRY,
-        budget,
-    )
+    server = both_doors(app, data_plane, repository, settings, metrics.batches.shed)
     stop_on_signals(lifecycle, settings.process.exit_with_stdin)
     warm_up = asyncio.create_task(_warm_up(model, warmed))
     await serve(app, listener, server, lifecycle, model.close, warm_up)

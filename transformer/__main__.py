@@ -18,18 +18,16 @@ from serving import __version__
 from serving.byte_budget import ByteBudget
 from serving.card import CLASSES
 from serving.cpus import available_cpus
-from serving.http_door import install_http_door
 from serving.kserve.arguments import with_arguments
-from serving.kserve.grpc_server import grpc_server
+from serving.kserve.both_doors import both_doors
 from serving.kserve.lifecycle import Lifecycle, add_probes, run, serve, stop_on_signals
 from serving.kserve.readiness import TruthfulDataPlane
 from serving.kserve.repository import ClosedRepository
 from serving.kserve.routes import V1Api, v1_routes, v2_routes
-from serving.kserve.statuses import SDK_ERRORS, translate
 from serving.listen import bind, require_free
 from serving.logs import configure_logs
 from serving.memory import share_freed_memory
-from serving.metrics import expose, watch_process
+from serving.metrics import watch_process
 from serving.settings import ConfigError, Settings, read_settings
 from transformer.client import PredictorClient
 from transformer.drift import DriftLog
@@ -104,17 +102,8 @@ async def transformer(settings: Settings) -> None:
     app.include_router(v1_routes(data_plane, V1_PREDICT, V1_EXPLAIN))
     app.include_router(v2_routes(data_plane, repository))
     add_probes(app, accepting)
-    expose(app, REGISTRY)
-    budget = ByteBudget(settings.limits.bodies_bytes, metrics.batches.shed)
-    install_http_door(app, settings.limits, translate, SDK_ERRORS, budget, pipeline.require_room)
-    server = grpc_server(
-        process.grpc_address,
-        data_plane,
-        repository,
-        data_plane.ready,
-        settings.limits,
-        REGISTRY,
-        budget,
+    server = both_doors(
+        app, data_plane, repository, settings, metrics.batches.shed, pipeline.require_room
     )
     stop_on_signals(lifecycle, process.exit_with_stdin)
     watching = asyncio.create_task(client.watch_predictors())
