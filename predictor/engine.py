@@ -22,6 +22,7 @@ from predictor.single_rows import SingleRows
 from predictor.ways import PLAIN, Way, possible_ways
 from serving.card import Card
 from serving.cpus import available_cpus
+from serving.memory import give_back_freed_memory
 from serving.phantom import golden_rows
 from serving.settings import ConfigError, Predictor
 
@@ -141,6 +142,7 @@ class Engine:
         on_all = self._seconds(rows[:1])
         on_one = self._seconds(rows[:1], together=False)
         self._single_rows = SingleRows(together=on_all < on_one)
+        give_back_freed_memory()
         logger.info(
             "engine chosen",
             extra={
