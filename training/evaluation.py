@@ -65,11 +65,17 @@ class Score:
 
 @dataclass(frozen=True)
 class Sides:
-    """Cancer against normal in one variant: those that stay on their side, and AUC of p(normal)."""
+    """Cancer against normal in one variant: who is on the right side, and AUC of p(normal).
+
+    `cancers` and `normals` count all; `cancers_stay` and `normals_stay` those alone that are on the
+    right side as they are, so that what the variant costs stands apart from what was lost before.
+    """
 
     variant: str
     cancers: Share
     normals: Share
+    cancers_stay: Share
+    normals_stay: Share
     auc: float
 
     @property
@@ -254,14 +260,29 @@ class Evaluation:
         )
 
     def _sides(self, names: Iterable[str]) -> list[Sides]:
+        before = self.as_is.picture[self._on_their_side(self.as_is)]
         sides = []
         for name in names:
             chosen = self.outcomes.of(name)
-            if len(chosen):
-                normal, called = chosen.label == NORMAL, self._answers(chosen) == NORMAL
-                told = auc(self._shares(chosen)[:, NORMAL], normal)
-                sides.append(Sides(name, share(~called[~normal]), share(called[normal]), told))
+            if not len(chosen):
+                continue
+            normal, kept = chosen.label == NORMAL, self._on_their_side(chosen)
+            stays = np.isin(chosen.picture, before)
+            sides.append(
+                Sides(
+                    variant=name,
+                    cancers=share(kept[~normal]),
+                    normals=share(kept[normal]),
+                    cancers_stay=share(kept[~normal & stays]),
+                    normals_stay=share(kept[normal & stays]),
+                    auc=auc(self._shares(chosen)[:, NORMAL], normal),
+                )
+            )
         return sides
+
+    def _on_their_side(self, chosen: Outcomes) -> Flags:
+        side: Flags = (self._answers(chosen) == NORMAL) == (chosen.label == NORMAL)
+        return side
 
     def _shares(self, chosen: Outcomes) -> Floats:
         return calibrated(chosen.logits, self.temperature)

@@ -77,6 +77,16 @@ def test_sides_count_who_crosses_over() -> None:
     assert as_is.auc == pytest.approx((4 + 2) / 8, abs=0.2)
 
 
+def test_who_stays_is_told_of_those_that_were_on_their_side_before() -> None:
+    swapped = [*CANCERS[:3], (2, 2, 9.0), (3, 0, 9.0), (3, 3, 9.0)]
+    given = outcomes({AS_IS: CANCERS + NORMALS, SWAP + "size": swapped})
+    as_is, size = Evaluation(given, 1).swaps
+    assert (as_is.cancers_stay, as_is.normals_stay) == (Share(3, 3), Share(1, 1))
+    # The last cancer and the last normal come over: neither makes up for the normal that goes.
+    assert (size.cancers, size.normals) == (Share(4, 4), Share(1, 2))
+    assert (size.cancers_stay, size.normals_stay) == (Share(3, 3), Share(0, 1))
+
+
 def test_everything_that_was_scored_is_listed() -> None:
     swaps = [SWAP + name for name in CUE_SWAPS]
     names = [AS_IS, *RENDERINGS, *SHIFTS, *BLANKINGS, *swaps]
