@@ -83,6 +83,7 @@ images: ## build ctscan-predictor, -transformer and -local; TORCH_INDEX_URL=… 
 	done
 
 kind-up: ## with Docker, kind and kubectl: a cluster, the images in it, the service on it
+	@test "$(TAG)" = dev || { echo "make kind-up: overlays/kind runs the tag dev, so leave TAG" >&2; exit 1; }
 	manifests/platform/kind/up
 	@$(MAKE) images
 	kind load docker-image ctscan-predictor:$(TAG) ctscan-transformer:$(TAG) --name ctscan
@@ -100,7 +101,7 @@ undeploy: ## take it off again, feedback included
 e2e: .venv/.installed ## deploy into a namespace of its own on the current kube context and call it; KEEP=1
 	$(BIN)/pytest tests/e2e -m "not further"
 
-e2e-all: .venv/.installed ## all of that and whatever else happens to pods, in twenty minutes; KEEP=1
+e2e-all: .venv/.installed ## all of that and whatever else happens to pods, in 12 minutes; KEEP=1
 	$(BIN)/pytest tests/e2e
 
 lock: | $(BIN)/uv ## pin anew what pyproject.toml asks for; UPGRADE=1 takes the newest

@@ -63,7 +63,10 @@ def choose_device(wanted: str) -> torch.device:
         raise ConfigError(f"predictor.device is {wanted!r}, expected auto, cpu or cuda")
     found = torch.cuda.is_available()
     if wanted == "cuda" and not found:
-        raise ConfigError("predictor.device is 'cuda', but no CUDA device was found")
+        raise ConfigError(
+            "predictor.device is 'cuda', but no CUDA device was found: none is there, "
+            "or its driver is older than the CUDA of this torch"
+        )
     return torch.device("cuda" if found and wanted != "cpu" else "cpu")
 
 

@@ -251,6 +251,13 @@ def test_the_readme_shows_an_answer_of_the_weights_in_the_repository() -> None:
     assert card.provisional == ("provisional" in text_of("README.md"))
 
 
+def test_every_answer_shown_is_of_the_weights_in_the_repository() -> None:
+    card = read_card(ROOT / "models" / "model.yaml")
+    shown = re.findall(r'"(?:model_)?version": "([0-9a-f]{12})"', text_of("docs/api.md"))
+    assert len(shown) > 2
+    assert set(shown) == {card.version}
+
+
 def test_the_shown_v2_answer_has_the_outputs() -> None:
     answers = [json.loads(block) for block in blocks("docs/api.md", "json")]
     (shown,) = [it for it in answers if "outputs" in it]

@@ -111,6 +111,23 @@ def test_dashboard_and_rules_are_looked_at() -> None:
     assert {"CtscanErrors", "Confidence A", "ctscan:class_share:1d"} <= places
 
 
+@pytest.mark.parametrize("record", ["ctscan:requests:rate5m", "ctscan:request_errors:rate5m"])
+def test_every_route_that_asks_for_work_counts(explaining: Pair, record: str) -> None:
+    """A route that is forgotten here could fail every time, and no alert would say so."""
+    with explaining.transformer.client() as client:
+        paths = client.get("/openapi.json").json()["paths"]
+    work = {path for path, methods in paths.items() if is_work(methods.get("post", {}))}
+    assert {"/predict", "/v2/models/{model_name}/infer"} <= work
+    (expression,) = [it for place, it in FOUND if place == record]
+    (counted,) = [it for it in selectors(expression) if it.metric == "http_requests_total"]
+    (handlers,) = [it for it in counted.matchers if it.label == "handler"]
+    assert {path for path in work if not handlers.holds(path)} == set()
+
+
+def is_work(operation: dict[str, list[str]]) -> bool:
+    return bool({"classify", "V1", "V2"} & {*operation.get("tags", [])})
+
+
 @pytest.mark.parametrize("expression", [it for _, it in FOUND], ids=[place for place, _ in FOUND])
 def test_what_is_asked_for_is_in_a_scrape(scrape: list[Sample], expression: str) -> None:
     recorded = {rule["record"] for rule in rules() if "record" in rule}

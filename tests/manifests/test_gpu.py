@@ -27,7 +27,8 @@ def test_the_rest_of_the_container_is_as_it_was(plain: Objects, rendered: Object
         container(spec_of(rendered, "predictor")),
     )
     assert after["env"][:-1] == before["env"]
-    assert after["resources"]["requests"] == before["resources"]["requests"]
+    assert after["resources"]["requests"]["cpu"] == before["resources"]["requests"]["cpu"]
+    assert after["resources"]["limits"]["cpu"] == before["resources"]["limits"]["cpu"]
     for key in before.keys() - {"env", "resources"}:
         assert after[key] == before[key], key
 
@@ -54,3 +55,11 @@ def test_it_goes_to_nodes_with_gpus_alone(rendered: Objects) -> None:
     (toleration,) = predictor["tolerations"]
     assert toleration == {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
     assert "nodeSelector" not in spec_of(rendered, "transformer")
+
+
+def test_cuda_has_memory_of_its_own(plain: Objects, rendered: Objects) -> None:
+    before, after = (
+        container(spec_of(given, "predictor"))["resources"] for given in (plain, rendered)
+    )
+    assert (before["limits"]["memory"], after["limits"]["memory"]) == ("2Gi", "8Gi")
+    assert after["requests"]["memory"] == "4Gi"

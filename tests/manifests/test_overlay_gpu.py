@@ -2,7 +2,7 @@
 
 import yaml
 
-from tests.manifests.render import MANIFESTS, container, rendered, spec_of
+from tests.manifests.render import MANIFESTS, container, one, rendered, spec_of
 
 FOLDER = MANIFESTS / "overlays" / "gpu"
 COMPONENTS = [
@@ -38,3 +38,8 @@ def test_no_patch_sets_a_variable_a_second_time() -> None:
         names = [it["name"] for it in container(spec_of(rendered(FOLDER), component))["env"]]
         # Of two the last one would count, and nobody would be told.
         assert len(set(names)) == len(names)
+
+
+def test_transformers_on_several_nodes_mount_the_same_volume() -> None:
+    claim = one(rendered(FOLDER), "PersistentVolumeClaim", "ctscan-feedback")
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
