@@ -30,7 +30,7 @@ from serving.memory import share_freed_memory
 from serving.metrics import watch_process
 from serving.settings import ConfigError, Settings, read_settings
 from transformer.client import PredictorClient
-from transformer.drift import DriftLog
+from transformer.drift import LAST_ROWS_S, DriftLog
 from transformer.fair_pool import FairPool
 from transformer.feedback import FeedbackStore
 from transformer.metrics import TransformerMetrics
@@ -113,7 +113,7 @@ async def transformer(settings: Settings) -> None:
         await client.close()
         for pool in (threads, writers):
             pool.shutdown(wait=False, cancel_futures=True)
-        drift.close(settings.shutdown.grace_s)
+        drift.close(LAST_ROWS_S)
 
     await serve(app, listener, server, lifecycle, close)
 

@@ -62,6 +62,10 @@ class DriftRow:
         )
 
 
+# For the rows of the last second on a volume that hangs: drain and grace are over by then, and
+# Kubernetes ends the pod soon after.
+LAST_ROWS_S = 5.0
+
 COLUMNS = tuple(column.name for column in fields(DriftRow))
 HEADER = (",".join(COLUMNS) + "\n").encode()
 

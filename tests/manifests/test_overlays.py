@@ -9,6 +9,7 @@ import yaml
 
 from serving.settings import Limits
 from tests.manifests.render import MANIFESTS, ROOT, Object, base_with, container, one, rendered
+from transformer.drift import LAST_ROWS_S
 
 OVERLAYS = sorted(path for path in (MANIFESTS / "overlays").iterdir() if path.is_dir())
 COMPONENTS = ("predictor", "transformer")
@@ -118,7 +119,7 @@ def test_a_pod_is_given_the_time_that_its_shutdown_takes(component: Object) -> N
     # The gateway and the channels hear of the end of a pod within seconds.
     assert drain >= 10
     assert grace >= Limits().request_timeout_s
-    assert component["terminationGracePeriodSeconds"] >= drain + grace + 5
+    assert component["terminationGracePeriodSeconds"] >= drain + grace + LAST_ROWS_S
     # Over a request's own deadline, so that the answer is ours and not the gateway's.
     assert component["timeout"] > Limits().request_timeout_s
 
