@@ -69,7 +69,7 @@ class Correction:
 
         Raises:
             InvalidField: an unknown class, no `correct_class` where one is needed, a malformed
-                `prediction_id`, or a comment over its limit.
+                `prediction_id`, or a comment that is over its limit or no text.
             ContradictoryFeedback: `is_correct` says one thing and the classes another.
         """
         if predicted_class not in CLASSES:
@@ -89,7 +89,20 @@ class Correction:
             raise _invalid("prediction_id", "must be 8 to 64 letters, digits or hyphens")
         if comment is not None and len(comment) > limits.comment_chars:
             raise _invalid("comment", f"must have at most {limits.comment_chars} characters")
-        return cls(predicted_class, is_correct, correct_class, prediction_id, comment)
+        if comment is not None and not _is_text(comment):
+            raise _invalid("comment", "must be text in UTF-8")
+        # Said in two ways it is still the same correction, and stored once.
+        other = None if is_correct else correct_class
+        return cls(predicted_class, is_correct, other, prediction_id, comment)
+
+
+def _is_text(comment: str) -> bool:
+    """Whether it can be written: a form in another charset may hold half of a surrogate pair."""
+    try:
+        comment.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _invalid(field: str, rule: str) -> InvalidField:

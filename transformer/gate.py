@@ -4,6 +4,7 @@ Pure functions; every bound is the card's. How often which reason is right was m
 docs/api.md, "Decision and reasons".
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -87,7 +88,7 @@ def judge(
         probabilities: calibrated, one for each class.
     """
     found = set(() if gate is None else _objections(gate, probabilities, evidence))
-    if gate is None or (gate.feature_distance is not None and evidence.distance is None):
+    if gate is None or (gate.feature_distance is not None and not _measured(evidence)):
         found.add("gate_unavailable")
     if pred_class == NEVER_ACCEPTED:
         found.add("normal_unvalidated")
@@ -107,6 +108,10 @@ def _objections(gate: Gate, probabilities: Sequence[float], evidence: Evidence) 
     second, best = sorted(probabilities)[-2:]
     if best - second < gate.margin:
         yield "low_margin"
+
+
+def _measured(evidence: Evidence) -> bool:
+    return evidence.distance is not None and math.isfinite(evidence.distance)
 
 
 def input_objections(gate: Gate, statistics: Statistics) -> Iterator[Reason]:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
 from serving.card import CLASSES, Card
+from serving.errors import InternalError
 from serving.tensors import TensorSpec
 from transformer.gate import Decision, Evidence, Reason, judge
 
@@ -78,7 +79,16 @@ class Prediction:
 def predict_from(
     logits: NDArray[np.float32], card: Card, evidence: Evidence, prediction_id: str
 ) -> Prediction:
-    """Logits [classes] of one row as a prediction, judged by the card's gate."""
+    """Logits [classes] of one row as a prediction, judged by the card's gate.
+
+    Raises:
+        InternalError: a logit is no finite number, so no class is the likeliest.
+    """
+    if not np.isfinite(logits).all():
+        raise InternalError(
+            "the network's answer to this image is no number: its weights overflow in the "
+            "precision that the predictor runs them in"
+        )
     shares = calibrated(logits, card.temperature)
     best = int(shares.argmax())
     verdict = judge(card.gate, card.classes[best], shares.tolist(), evidence)

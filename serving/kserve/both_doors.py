@@ -28,6 +28,8 @@ def both_doors(
 
     `shed` is told of each body that the budget refuses; `admit` is asked before one is read.
     """
+    # A path with a slash too many is an unknown route, not a redirection to another scheme or host.
+    app.router.redirect_slashes = False
     expose(app, REGISTRY)
     budget = ByteBudget(settings.limits.bodies_bytes, shed)
     install_http_door(app, settings.limits, translate, SDK_ERRORS, budget, admit)

@@ -83,6 +83,9 @@ def read_v2(body: bytes, header: str | None, model_name: str) -> InferRequest:
         raise InvalidRequest("the body is no valid JSON: expected a V2 request") from error
     except ValidationError as error:
         raise invalid_fields(error.errors(include_url=False, include_input=False)) from error
+    _require_flag(parsed.parameters, "binary_data_output")
+    for output in parsed.outputs or ():
+        _require_flag(output.parameters, "binary_data")
     tail = memoryview(body)[length:]
     inputs = []
     for tensor in parsed.inputs:
@@ -111,6 +114,12 @@ def read_v2(body: bytes, header: str | None, model_name: str) -> InferRequest:
         parameters=parsed.parameters,
         request_outputs=[RequestedOutput(out.name, out.parameters) for out in parsed.outputs or ()],
     )
+
+
+def _require_flag(parameters: dict[str, Any] | None, name: str) -> None:
+    value = (parameters or {}).get(name)
+    if value is not None and type(value) is not bool:
+        raise InvalidRequest(f"{name} is of type {type(value).__name__}: expected true or false")
 
 
 def write_v2(request: InferRequest, answer: InferResponse) -> Response:

@@ -224,6 +224,7 @@ def test_a_timeout_must_be_milliseconds(
     ("method", "path", "status"),
     [
         ("GET", "/nothing", 404),
+        ("POST", "/predict/", 404),
         ("GET", "/predict", 405),
         ("GET", "/v2/models/other", 404),
         ("POST", "/v1/models/other:predict", 404),

@@ -88,6 +88,7 @@ def test_a_consistent_correction_has_the_class_that_was_seen(
         ({"prediction_id": "a" * 65}, "prediction_id", "8 to 64"),
         ({"prediction_id": "0123-abcd\n"}, "prediction_id", "8 to 64"),
         ({"comment": "é" * 21}, "comment", "at most 20 characters"),
+        ({"comment": "half \ud800"}, "comment", "text in UTF-8"),
     ],
 )
 def test_a_wrong_field_is_named_with_what_was_expected(
@@ -110,6 +111,11 @@ def test_a_wrong_field_is_named_with_what_was_expected(
 def test_fields_that_exclude_each_other_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ContradictoryFeedback, match=r"is_correct is .*normal"):
         correction(**changes)
+
+
+def test_a_confirmation_is_the_same_with_and_without_the_class_repeated() -> None:
+    said = correction(is_correct=True, correct_class=None)
+    assert correction(is_correct=True, correct_class="normal") == said
 
 
 # What is stored

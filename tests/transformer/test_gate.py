@@ -109,6 +109,11 @@ def test_without_a_gate_the_rest_is_still_told() -> None:
     )
 
 
+def test_a_distance_that_is_no_number_was_not_measured() -> None:
+    evidence = replace(EVIDENCE, distance=float("nan"))
+    assert said(MEASURED, evidence=evidence) == Verdict("review", ("gate_unavailable",))
+
+
 @pytest.mark.parametrize("distance", [0.0, 0.3, 2.0])
 def test_a_distance_that_nobody_bounds_says_nothing(distance: float) -> None:
     assert said(evidence=replace(EVIDENCE, distance=distance)) == Verdict("accept", ())

@@ -7,6 +7,7 @@ import pytest
 from pydantic import Field, TypeAdapter
 
 from serving.card import CLASSES, Card, InputSpec
+from serving.errors import InternalError
 from tests.transformer.rooms import EVIDENCE, GATE
 from transformer import prediction
 from transformer.prediction import Prediction, Tensor, output_array, output_specs, predict_from
@@ -38,6 +39,13 @@ def test_the_class_is_the_likeliest_and_its_probability_the_confidence() -> None
 def test_huge_logits_do_not_overflow() -> None:
     said = predict_from(np.array([1e30, 0, 0, 0], np.float32), card(0.01), EVIDENCE, "id")
     assert said.confidence == 1.0
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_logits_that_are_no_numbers_are_no_prediction(value: float) -> None:
+    logits = np.array([value, 1, 2, 3], np.float32)
+    with pytest.raises(InternalError, match="is no number"):
+        predict_from(logits, replace(card(), gate=GATE), EVIDENCE, "id")
 
 
 def test_the_gate_of_the_card_judges_the_calibrated_probabilities() -> None:

@@ -91,6 +91,16 @@ def test_the_sdk_takes_no_such_elements_and_makes_lists_of_the_others() -> None:
         ({"inputs": [binary("3")]}, b"abc", "binary_data_size is 3"),
         ({"inputs": [binary(3.0)]}, b"abc", "binary_data_size is 3.0"),
         ({"inputs": [binary(True)]}, b"a", "binary_data_size is True"),
+        (
+            {"inputs": [tensor()], "parameters": {"binary_data_output": "false"}},
+            b"",
+            "binary_data_output is of type str: expected true or false",
+        ),
+        (
+            {"inputs": [tensor()], "outputs": [{"name": "a", "parameters": {"binary_data": 0}}]},
+            b"",
+            "binary_data is of type int: expected true or false",
+        ),
         ({"inputs": [binary(2)]}, b"abc", "1 bytes after the JSON belong to no input"),
         ({"inputs": [tensor()]}, b"abc", "3 bytes after the JSON belong to no input"),
         ({"inputs": [binary(3)]}, b"", "but 0 bytes are left"),
