@@ -1,7 +1,7 @@
 """Whether an answer can be relied on: a slice held against what the network was trained on.
 
-Pure functions; every bound is the card's. How often which reason is right was measured:
-docs/api.md, "Decision and reasons".
+Pure functions; every bound is the card's. How often it is right was measured:
+docs/model-card.md, "When it should not answer".
 """
 
 import math
