@@ -114,6 +114,11 @@ class InputSpec:
                 f"card: input: resize is {self.resize!r}, expected 'bilinear-antialias'"
             )
 
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row with all its channels."""
+        return self.height * self.width * self.channels
+
     @cached_property
     def digest(self) -> str:
         """Twelve hex digits that change whenever rows would have to be prepared otherwise."""

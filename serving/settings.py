@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 MODEL_NAME = "ctscan"
 MIB = 1024 * 1024
+MESSAGE_MARGIN_BYTES = 64 * 1024
 
 
 class ConfigError(ValueError):
@@ -50,6 +51,11 @@ class Limits:
     request_timeout_s: float = setting(
         30.0, "Deadline of a request that names none, in seconds.", 0.001
     )
+
+    @property
+    def message_bytes(self) -> int:
+        """Largest gRPC message: the largest body, with framing and names around it."""
+        return self.body_bytes + MESSAGE_MARGIN_BYTES
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ STRIDE = 4
 def augment(images: Tensor, side: int) -> Tensor:
     """A random view of each row, `side` pixels wide and high."""
     moved = some(0.1, border, move(images, side))
-    graded = some(0.7, regrade, some(0.2, exchange_greys, moved))
+    graded = some(0.7, regrade, some(0.4, exchange_greys, moved))
     drawn_on = some(0.1, scribble, some(0.2, add_table, graded))
     return some(0.2, add_noise, some(0.2, blur, some(0.2, cover, drawn_on))).clamp(0, 1)
 

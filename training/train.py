@@ -69,7 +69,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--runs", type=Path, default=Path("runs/train"), help="default: %(default)s"
     )
     parser.add_argument("--architecture", choices=[*NETWORKS], default="efficientnet_lite0")
-    parser.add_argument("--size", type=int, default=224, help="side of the input in pixels")
+    parser.add_argument("--size", type=int, default=288, help="side of the input in pixels")
     parser.add_argument("--epochs", type=int, default=28)
     parser.add_argument("--folds", type=int, default=4)
     parser.add_argument("--hold-out", type=int, help="train the network of this fold alone")

@@ -29,9 +29,9 @@ class PredictorChannel:
     `target` names every predictor's address; `service`, if not empty, is one for all of them.
     """
 
-    def __init__(self, target: str, service: str, body_bytes: int) -> None:
+    def __init__(self, target: str, service: str, message_bytes: int) -> None:
         self._target = target
-        self._options = channel_options(body_bytes)
+        self._options = channel_options(message_bytes)
         self._closing: set[asyncio.Task[None]] = set()
         self._addresses = 0
         self._open()
@@ -108,13 +108,13 @@ async def connected(channel: grpc.aio.Channel) -> bool:
         return False
 
 
-def channel_options(body_bytes: int) -> list[tuple[str, str | int]]:
+def channel_options(message_bytes: int) -> list[tuple[str, str | int]]:
     """A channel that spreads calls over all predictors and finds new and returning ones fast."""
     balancing: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
     return [
         ("grpc.service_config", json.dumps(balancing)),
-        ("grpc.max_send_message_length", body_bytes),
-        ("grpc.max_receive_message_length", body_bytes),
+        ("grpc.max_send_message_length", message_bytes),
+        ("grpc.max_receive_message_length", message_bytes),
         ("grpc.dns_min_time_between_resolutions_ms", 1000),
         ("grpc.initial_reconnect_backoff_ms", 100),
         # Despite its name the time that a peer has to greet: a throttled one needs more than 100.

@@ -86,12 +86,13 @@ class PredictorClient:
     def __init__(self, settings: Settings, metrics: TransformerMetrics) -> None:
         process = settings.process
         self._calls_per_predictor = settings.transformer.calls_per_predictor
-        self._max_call_rows = settings.transformer.max_call_rows
+        self._most_rows = self._batch_rows = settings.transformer.max_call_rows
+        self._most_bytes = settings.limits.body_bytes
         self._metrics = metrics
         self._channel = PredictorChannel(
             process.predictor_grpc_address,
             process.predictor_grpc_service,
-            settings.limits.body_bytes,
+            settings.limits.message_bytes,
         )
         self._http = http_client(process.predictor_http_address)
         self._cards: dict[str, Card] = {}
@@ -101,7 +102,7 @@ class PredictorClient:
         self._asking = asyncio.Lock()
         self._batcher: Batcher[NDArray[np.uint8], Answer] = Batcher(
             self._call,
-            max_rows=self._max_call_rows,
+            max_rows=self._most_rows,
             max_queue_rows=settings.limits.queue_rows,
             in_flight=self._calls_per_predictor,
             metrics=metrics.batches,
@@ -150,9 +151,8 @@ class PredictorClient:
             if time.monotonic() >= self._status_until:
                 self._status = await self._ask()
                 if self._status.batch_rows is not None:
-                    # More would be two batches there, and the first rows wait for the last.
-                    most = min(self._status.batch_rows, self._max_call_rows)
-                    self._batcher.max_rows = most
+                    self._batch_rows = self._status.batch_rows
+                    self._size_calls()
                 self._status_until = time.monotonic() + STATUS_SECONDS
         # It is asked over HTTP; gRPC may find the first predictor later, or lose the last earlier.
         ready = self._status.ready and await self._channel.connected()
@@ -228,6 +228,7 @@ class PredictorClient:
         if kind is None and error.code() in BY_CODE:
             self._status_until = 0.0
             return copy.copy(BY_CODE[error.code()])
+        logger.error("the predictor refused a call: %s, %s", error.code(), error.details())
         return errors.InternalError("the predictor refused what this service sent it")
 
     def _answers(self, response: Any) -> list[Answer]:
@@ -249,6 +250,15 @@ class PredictorClient:
     def _learn(self, values: dict[str, Any]) -> None:
         card = Card.from_dict(values)
         self._cards[card.version] = self._newest = card
+        self._size_calls()
+
+    def _size_calls(self) -> None:
+        """As many rows in a call as the predictor runs at once and as one message holds."""
+        # More would be two batches there, and the first rows wait for the last.
+        rows = min(self._most_rows, self._batch_rows)
+        if self._newest is not None:
+            rows = min(rows, max(1, self._most_bytes // self._newest.input.row_bytes))
+        self._batcher.max_rows = rows
 
     async def _ask(self) -> Status:
         try:

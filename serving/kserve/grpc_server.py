@@ -20,9 +20,6 @@ from serving.kserve.repository import ClosedRepository
 from serving.metrics import GrpcMetrics
 from serving.settings import ConfigError, Limits
 
-# Framing and names around the largest body that is accepted.
-MESSAGE_MARGIN_BYTES = 64 * 1024
-
 
 def grpc_server(
     address: str,
@@ -38,12 +35,11 @@ def grpc_server(
     Raises:
         ConfigError: the address is taken.
     """
-    largest = limits.body_bytes + MESSAGE_MARGIN_BYTES
     server = aio.server(
         interceptors=(GrpcDoor(limits.request_timeout_s, GrpcMetrics(registry), budget),),
         options=[
-            ("grpc.max_send_message_length", largest),
-            ("grpc.max_receive_message_length", largest),
+            ("grpc.max_send_message_length", limits.message_bytes),
+            ("grpc.max_receive_message_length", limits.message_bytes),
             ("grpc.so_reuseport", 0),
             ("grpc.max_connection_age_ms", 60_000),
             ("grpc.max_connection_age_grace_ms", 60_000),

@@ -35,15 +35,15 @@ def weights(network: nn.Module) -> torch.Tensor:
     return torch.cat([weight.flatten() for weight in network.state_dict().values()])
 
 
-def test_normals_are_drawn_twice_and_the_others_once() -> None:
+def test_normals_are_drawn_three_times_and_the_others_once() -> None:
     counts = examples(8).labels[drawn(examples(8))].bincount()
-    assert counts.tolist() == [2, 2, 2, 4]
+    assert counts.tolist() == [2, 2, 2, 6]
 
 
 def test_steps_are_whole_batches_and_at_least_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert steps(examples(8)) == 1
     monkeypatch.setattr(training_fit, "BATCH_ROWS", 4)
-    assert steps(examples(8)) == 10 // 4
+    assert steps(examples(8)) == 12 // 4
 
 
 def test_the_loss_falls_and_every_step_is_told(tmp_path: Path) -> None:

@@ -217,6 +217,16 @@ async def test_a_call_has_no_more_rows_than_a_batch_of_the_predictor(
     assert sorted(sent.inputs[0].shape[0] for sent in stub.requests) == lengths
 
 
+@pytest.mark.parametrize(("rows", "lengths"), [(2.9, [1, 2, 2]), (0.5, [1] * 5)])
+async def test_a_call_is_no_larger_than_a_body_may_be(
+    rows: float, lengths: list[int], client: PredictorClient, stub: Stub
+) -> None:
+    client._most_bytes = int(rows * CARD.input.row_bytes)
+    with request():
+        assert len(await client.infer([ROW] * 5, await client.card())) == 5
+    assert sorted(sent.inputs[0].shape[0] for sent in stub.requests) == lengths
+
+
 async def test_how_many_rows_a_predictor_takes_is_not_forgotten_while_it_is_away(
     client: PredictorClient, home: Home, stub: Stub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -318,6 +328,7 @@ async def test_what_the_predictor_says_in_our_own_words(
     name: str | None,
     kind: type[errors.ServiceError],
     text: str | None,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     stub.outcomes = [failure(code, *([("ctscan-error", name)] if name else []))]
     with request(), pytest.raises(errors.ServiceError) as failed:
@@ -325,6 +336,8 @@ async def test_what_the_predictor_says_in_our_own_words(
     assert type(failed.value) is kind
     assert text is None or text in failed.value.detail
     assert name or "in its words" not in failed.value.detail
+    # Whoever runs the service is told what the client is not.
+    assert ("in its words" in caplog.text) == (kind is errors.InternalError)
 
 
 @pytest.mark.parametrize("name", [None, "Draining", "ModelNotLoaded"])
