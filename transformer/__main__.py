@@ -18,6 +18,7 @@ from serving import __version__
 from serving.byte_budget import ByteBudget
 from serving.card import CLASSES
 from serving.cpus import available_cpus
+from serving.json_body import MOST_PARTS
 from serving.kserve.arguments import with_arguments
 from serving.kserve.both_doors import both_doors
 from serving.kserve.lifecycle import Lifecycle, add_probes, run, serve, stop_on_signals
@@ -100,7 +101,7 @@ async def transformer(settings: Settings) -> None:
         rest_routes(Rooms(pipeline, client, store, metrics, lifecycle, settings, storage, images))
     )
     app.include_router(v1_routes(data_plane, V1_PREDICT, V1_EXPLAIN))
-    app.include_router(v2_routes(data_plane, repository))
+    app.include_router(v2_routes(data_plane, repository, MOST_PARTS))
     add_probes(app, accepting)
     server = both_doors(
         app, data_plane, repository, settings, metrics.batches.shed, pipeline.require_room

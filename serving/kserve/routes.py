@@ -22,6 +22,7 @@ from kserve.protocol.rest.v2_endpoints import V2Endpoints
 from pydantic import BaseModel
 
 from serving import errors
+from serving.json_body import MOST_PARTS, read_json
 from serving.kserve.readiness import TruthfulDataPlane
 from serving.kserve.repository import ClosedRepository
 from serving.kserve.v2_body import HEADER, V2Request, V2Response, read_v2, write_v2
@@ -73,10 +74,7 @@ def v1_routes(data_plane: TruthfulDataPlane, predict_api: V1Api, explain_api: V1
 
     async def read(model_name: str, request: Request) -> Any:
         await data_plane.get_model(model_name)
-        try:
-            return orjson.loads(await request.body())
-        except orjson.JSONDecodeError as error:
-            raise errors.InvalidRequest("the body is no valid JSON: see /docs") from error
+        return read_json(await request.body(), "see /docs", MOST_PARTS)
 
     router.add_api_route(
         "/models/{model_name}:predict",
@@ -102,8 +100,13 @@ def v1_routes(data_plane: TruthfulDataPlane, predict_api: V1Api, explain_api: V1
     return router
 
 
-def v2_routes(data_plane: TruthfulDataPlane, repository: ClosedRepository) -> APIRouter:
-    """`/v2…`: health, metadata, inference, and a repository that refuses."""
+def v2_routes(
+    data_plane: TruthfulDataPlane, repository: ClosedRepository, most_parts: int | None = None
+) -> APIRouter:
+    """`/v2…`: health, metadata, inference, and a repository that refuses.
+
+    `most_parts` bounds the JSON of a request where no tensor of it is a list of numbers.
+    """
     endpoints = V2Endpoints(data_plane, repository)
     router = APIRouter(prefix="/v2", tags=["V2"])
     unavailable = problem_responses(errors.Unavailable)
@@ -142,7 +145,8 @@ def v2_routes(data_plane: TruthfulDataPlane, repository: ClosedRepository) -> AP
 
     async def infer(model_name: str, request: Request) -> Response:
         await data_plane.get_model(model_name)
-        parsed = read_v2(await request.body(), request.headers.get(HEADER), model_name)
+        body = await request.body()
+        parsed = read_v2(body, request.headers.get(HEADER), model_name, most_parts)
         answer, _ = await data_plane.infer(model_name, parsed, dict(request.headers))
         return write_v2(parsed, answer)
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, SkipValidation, ValidationErr
 
 from serving.errors import InvalidRequest
 from serving.http_door import invalid_fields
+from serving.json_body import read_json
 
 HEADER = "inference-header-content-length"
 
@@ -70,17 +71,19 @@ class V2Response(BaseModel):
     outputs: list[V2OutputTensor]
 
 
-def read_v2(body: bytes, header: str | None, model_name: str) -> InferRequest:
+def read_v2(
+    body: bytes, header: str | None, model_name: str, most_parts: int | None = None
+) -> InferRequest:
     """The request in a REST body; `header` is the length of its JSON part, if one was sent.
 
     Raises:
         InvalidRequest: no JSON, a field of the wrong type, or sizes that do not add up.
+        TooLarge: more than `most_parts` lists, objects and values in the JSON.
     """
     length = _json_length(header, len(body))
     try:
-        parsed = V2Request.model_validate(orjson.loads(body[:length]))
-    except orjson.JSONDecodeError as error:
-        raise InvalidRequest("the body is no valid JSON: expected a V2 request") from error
+        values = read_json(body[:length], "expected a V2 request", most_parts)
+        parsed = V2Request.model_validate(values)
     except ValidationError as error:
         raise invalid_fields(error.errors(include_url=False, include_input=False)) from error
     _require_flag(parsed.parameters, "binary_data_output")

@@ -454,3 +454,9 @@ def test_a_file_of_exactly_the_limit_is_classified_and_one_byte_more_is_not(
 def test_a_body_over_its_limit_is_refused(rest: httpx.Client) -> None:
     answer = rest.post("/v1/models/ctscan:predict", content=bytes(64 * MIB + 1))
     assert_problem(answer, 413)
+
+
+@pytest.mark.parametrize("path", ["/v1/models/ctscan:predict", "/v2/models/ctscan/infer"])
+def test_a_body_of_a_million_lists_is_refused_unread(rest: httpx.Client, path: str) -> None:
+    problem = assert_problem(rest.post(path, content=b'{"inputs":[' + b"[]," * 10**6), 413)
+    assert "one base64 text" in problem["detail"]
