@@ -25,8 +25,23 @@ from serving import errors
 from serving.kserve.readiness import TruthfulDataPlane
 from serving.kserve.repository import ClosedRepository
 from serving.kserve.v2_body import HEADER, V2Request, V2Response, read_v2, write_v2
-from serving.openapi import problem_responses
+from serving.openapi import SCHEMAS, problem_responses
 
+# The binary tensor data extension, as OpenAPI shows it of a request and of its answer.
+BINARY = {
+    "application/octet-stream": {
+        "schema": {
+            "type": "string",
+            "format": "binary",
+            "description": "The JSON, and after it the bytes of each tensor that has a "
+            "`parameters.binary_data_size`, in order.",
+        }
+    }
+}
+JSON_LENGTH = {
+    "description": "Bytes of JSON before those of the tensors; without it all is JSON.",
+    "schema": {"type": "integer", "minimum": 0},
+}
 READY = "Whether a prediction would succeed now"
 INFER_ERRORS = (
     errors.InvalidRequest,
@@ -151,12 +166,23 @@ def v2_routes(data_plane: TruthfulDataPlane, repository: ClosedRepository) -> AP
         infer,
         methods=["POST"],
         summary="Infer (V2, JSON or binary tensor data)",
-        responses={200: {"model": V2Response}, **problem_responses(*INFER_ERRORS)},
+        responses={
+            200: {"model": V2Response, "content": BINARY, "headers": {HEADER.title(): JSON_LENGTH}},
+            **problem_responses(*INFER_ERRORS),
+        },
         openapi_extra={
+            "parameters": [
+                {"name": HEADER.title(), "in": "header", "required": False, **JSON_LENGTH}
+            ],
             "requestBody": {
                 "required": True,
-                "content": {"application/json": {"schema": V2Request.model_json_schema()}},
-            }
+                "content": {
+                    "application/json": {
+                        "schema": V2Request.model_json_schema(ref_template=SCHEMAS + "{model}")
+                    },
+                    **BINARY,
+                },
+            },
         },
     )
     return router

@@ -216,6 +216,20 @@ def test_openapi_shows_bodies_and_errors_of_v1_and_v2() -> None:
     assert not any("versions" in path or "repository" in path for path in paths)
 
 
+def test_openapi_shows_what_v2_bodies_are_made_of_and_their_binary_form() -> None:
+    shown = build(Toy()).openapi()
+    call = shown["paths"]["/v2/models/{model_name}/infer"]["post"]
+    header = "Inference-Header-Content-Length"
+    assert header in [item["name"] for item in call["parameters"]]
+    assert header in call["responses"]["200"]["headers"]
+    for has_body in (call["requestBody"], call["responses"]["200"]):
+        assert {*has_body["content"]} == {"application/json", "application/octet-stream"}
+    asked = call["requestBody"]["content"]["application/json"]["schema"]
+    assert "$defs" not in asked
+    tensor = asked["properties"]["inputs"]["items"]["$ref"].removeprefix("#/components/schemas/")
+    assert set(shown["components"]["schemas"][tensor]["required"]) == {"name", "shape", "datatype"}
+
+
 def test_the_sdks_openapi_shows_no_body_for_v1() -> None:
     # What `routes` mends in the docs; delete that part when this fails.
     app = FastAPI()
