@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 from kserve.protocol.rest.v1_endpoints import V1Endpoints
 from kserve.protocol.rest.v2_datamodels import (
     ListModelsResponse,
@@ -69,12 +69,6 @@ def v1_routes(data_plane: TruthfulDataPlane, predict_api: V1Api, explain_api: V1
     endpoints = V1Endpoints(data_plane)
     router = APIRouter(prefix="/v1", tags=["V1"])
     router.add_api_route("/models", endpoints.models, summary="Names of the models")
-    router.add_api_route(
-        "/models/{model_name}",
-        endpoints.model_ready,
-        summary=READY,
-        responses=problem_responses(errors.UnknownModel, errors.Unavailable),
-    )
 
     async def predict(model_name: str, request: Request) -> Response:
         body = await read(model_name, request)
@@ -113,6 +107,15 @@ def v1_routes(data_plane: TruthfulDataPlane, predict_api: V1Api, explain_api: V1
             200: {"model": explain_api.answer},
             **problem_responses(*INFER_ERRORS, errors.NoActivationMaps),
         },
+    )
+    for verb in ("predict", "explain"):
+        # Else the route of a model's readiness below takes the verb for part of its name.
+        router.add_api_route(f"/models/{{model_name}}:{verb}", _post_only, include_in_schema=False)
+    router.add_api_route(
+        "/models/{model_name}",
+        endpoints.model_ready,
+        summary=READY,
+        responses=problem_responses(errors.UnknownModel, errors.Unavailable),
     )
     return router
 
@@ -186,6 +189,10 @@ def v2_routes(data_plane: TruthfulDataPlane, repository: ClosedRepository) -> AP
         },
     )
     return router
+
+
+async def _post_only(model_name: str) -> None:
+    raise HTTPException(405, headers={"Allow": "POST"})
 
 
 async def _no_versions(model_name: str, version: str) -> None:

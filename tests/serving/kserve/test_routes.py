@@ -160,6 +160,15 @@ async def test_the_repository_is_closed(client: httpx.AsyncClient, verb: str) ->
     assert (await client.post(INFER, json=BODY)).status_code == 200
 
 
+@pytest.mark.parametrize("verb", ["predict", "explain"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
+async def test_v1_verbs_take_post_alone_and_say_so(
+    client: httpx.AsyncClient, method: str, verb: str
+) -> None:
+    answer = await client.request(method, f"/v1/models/ctscan:{verb}")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
 READINESS = ("/v2/health/ready", "/v2/models/ctscan/ready", "/v1/models/ctscan")
 
 
