@@ -43,6 +43,8 @@ class Body:
         length = headers.get("content-length", "")
         self._announced = int(length) if length.isdecimal() else 0
         self._held_back = headers.get("expect", "").lower() == "100-continue"
+        codings = ",".join(headers.getlist("content-encoding")).lower().split(",")
+        self._encoded = any(coding.strip() not in ("", "identity") for coding in codings)
 
     async def receive(self) -> Message:
         if not self._begun:
@@ -81,11 +83,15 @@ class Body:
         A client that waits for leave to send is not given it, and has nothing to be heard out for.
         """
         try:
+            if self._encoded:
+                raise errors.InvalidRequest(
+                    "the body has a Content-Encoding, and none is decoded here: send it as it is"
+                )
             if self._announced > self._limit:
                 raise self._too_large()
             self._admit()
             self._budget.require(self._announced)
-        except (errors.TooLarge, errors.Overloaded):
+        except (errors.InvalidRequest, errors.TooLarge, errors.Overloaded):
             self._refused = not self._held_back
             raise
 

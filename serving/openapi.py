@@ -6,7 +6,8 @@ from serving import errors
 from serving.doors import DOORS, PROBLEM_MEDIA_TYPE, Problem
 from serving.errors import ServiceError
 
-PROBLEM_SCHEMA = {"$ref": "#/components/schemas/Problem"}
+SCHEMAS = "#/components/schemas/"
+PROBLEM_SCHEMA = {"$ref": f"{SCHEMAS}Problem"}
 REQUEST_HEADERS = [
     {
         "name": "X-Request-Timeout-Ms",
@@ -45,11 +46,15 @@ def completed(shown: dict[str, Any]) -> dict[str, Any]:
     """The OpenAPI document with our headers, and without what FastAPI adds of its own.
 
     It shows an error's body under `application/json` too, and a 422 that this door never answers.
+    What a body of our own describing defines goes where its references look for it.
     """
+    schemas = shown.get("components", {}).get("schemas", {})
     for path in shown["paths"].values():
         for method, operation in path.items():
             if method == "post":
                 operation.setdefault("parameters", []).extend(REQUEST_HEADERS)
+            for form in operation.get("requestBody", {}).get("content", {}).values():
+                schemas.update(form.get("schema", {}).pop("$defs", {}))
             for status, answer in list(operation["responses"].items()):
                 content = answer.get("content", {})
                 if PROBLEM_MEDIA_TYPE in content:
@@ -59,5 +64,5 @@ def completed(shown: dict[str, Any]) -> dict[str, Any]:
                 elif "HTTPValidationError" in str(content):
                     del operation["responses"][status]
     for name in ("HTTPValidationError", "ValidationError"):
-        shown.get("components", {}).get("schemas", {}).pop(name, None)
+        schemas.pop(name, None)
     return shown

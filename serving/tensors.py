@@ -170,14 +170,14 @@ def _fits(array: NDArray[Any], dtype: np.dtype[Any]) -> bool:
 
 
 def _split(raw: bytes, spec: TensorSpec) -> Iterable[bytes]:
-    offset = 0
+    offset = index = 0
     while offset < len(raw):
         end = offset + 4
         length = int.from_bytes(raw[offset:end], "little")
         if end > len(raw) or end + length > len(raw):
-            raise _wrong(spec, f"element lengths run past the end of the data ({len(raw)} bytes)")
+            raise _wrong(spec, f"element {index} runs past the end of the data ({len(raw)} bytes)")
         yield raw[end : end + length]
-        offset = end + length
+        offset, index = end + length, index + 1
 
 
 def _typed_or_base64(tensor: InferInput, spec: TensorSpec) -> Iterable[bytes]:

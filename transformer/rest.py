@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -29,6 +30,9 @@ from transformer.prediction import Prediction
 
 IMAGE = f"One chest-CT slice as a file: {ACCEPTED}."
 WANTED = f"The class to explain, one of {', '.join(CLASSES)}; without it the predicted one."
+ONE_FILE = "expected one file: send a request for each, or /predict/batch for several"
+# So much of a field's name is shown in an error.
+FIELD_CHARS = 64
 PREDICT_ERRORS = (
     errors.InvalidField,
     errors.InvalidImage,
@@ -103,7 +107,7 @@ def rest_routes(rooms: Rooms) -> APIRouter:
         tags=["classify"],
         response_model=Prediction,
         responses=problem_responses(*PREDICT_ERRORS),
-        dependencies=[Depends(require_one_file)],
+        dependencies=[Depends(require_fields_once)],
         summary="Classify one slice",
     )
     async def predict(file: Annotated[UploadFile, File(description=IMAGE)]) -> Response:
@@ -143,7 +147,7 @@ def rest_routes(rooms: Rooms) -> APIRouter:
         tags=["classify"],
         response_model=Explanation,
         responses={200: PICTURE, **problem_responses(*EXPLAIN_ERRORS)},
-        dependencies=[Depends(require_one_file)],
+        dependencies=[Depends(require_fields_once)],
         summary="Say how much each cell of a slice adds to a class",
     )
     async def explain(
@@ -165,7 +169,7 @@ def rest_routes(rooms: Rooms) -> APIRouter:
         tags=["classify"],
         response_model=FeedbackSaved,
         responses=problem_responses(*FEEDBACK_ERRORS),
-        dependencies=[Depends(require_one_file)],
+        dependencies=[Depends(require_fields_once)],
         summary="Confirm or correct a prediction",
     )
     async def feedback(
@@ -227,15 +231,18 @@ def rest_routes(rooms: Rooms) -> APIRouter:
     return router
 
 
-async def require_one_file(request: Request) -> None:
-    """Refuse a form with several files where one is asked for: none is dropped without a word.
+async def require_fields_once(request: Request) -> None:
+    """Refuse a form that has a field twice: none is dropped without a word.
 
     Raises:
-        InvalidField: there is more than one `file`.
+        InvalidField: there is more than one of a field.
     """
-    if len((await request.form()).getlist("file")) > 1:
-        what = "expected one file: send a request for each, or /predict/batch for several"
-        raise InvalidField(f"file: {what}", fields=(FieldError("file", what),))
+    sent = Counter(name for name, _ in (await request.form()).multi_items())
+    for name, times in sent.items():
+        if times > 1:
+            shown = name[:FIELD_CHARS]
+            what = ONE_FILE if name == "file" else "expected once, as only one would count"
+            raise InvalidField(f"{shown}: {what}", fields=(FieldError(shown, what),))
 
 
 def prefers_png(accept: str) -> bool:

@@ -10,7 +10,7 @@ from kserve import InferRequest, InferResponse, Model
 from pydantic import BaseModel
 
 from serving.card import CLASSES
-from serving.errors import FieldError, InvalidField, InvalidRequest, TooLarge, UnknownModel
+from serving.errors import FieldError, InvalidField, InvalidRequest, TooLarge
 from serving.request import until_deadline
 from serving.settings import MODEL_NAME, Limits
 from serving.tensors import (
@@ -87,8 +87,6 @@ class ImageModel(Model):  # type: ignore[misc]  # the SDK is untyped
         return [spec.metadata() for spec in self._outputs.values()]
 
     async def _infer(self, payload: InferRequest) -> InferResponse:
-        if payload.model_version:
-            raise UnknownModel("versions of a model cannot be addressed: leave model_version out")
         names = requested(payload, list(self._outputs), list(self._outputs))
         tensor = only_input(payload, INPUT)
         # Before the elements are split: millions of empty ones would take seconds.

@@ -10,13 +10,13 @@ from grpc import aio
 from grpc_health.v1 import health_pb2_grpc
 from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc
-from kserve.protocol.grpc.servicer import InferenceServicer
 from prometheus_client import CollectorRegistry
 
 from serving.byte_budget import ByteBudget
 from serving.kserve.grpc_door import GrpcDoor
 from serving.kserve.grpc_health import Health
 from serving.kserve.repository import ClosedRepository
+from serving.kserve.versions import UnversionedServicer
 from serving.metrics import GrpcMetrics
 from serving.settings import ConfigError, Limits
 
@@ -47,7 +47,7 @@ def grpc_server(
         ],
     )
     grpc_predict_v2_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(
-        InferenceServicer(data_plane, repository), server
+        UnversionedServicer(data_plane, repository), server
     )
     health_pb2_grpc.add_HealthServicer_to_server(Health(ready), server)
     try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 from kserve.protocol.rest.v1_endpoints import V1Endpoints
 from kserve.protocol.rest.v2_datamodels import (
     ListModelsResponse,
@@ -26,8 +26,23 @@ from serving.json_body import MOST_PARTS, read_json
 from serving.kserve.readiness import TruthfulDataPlane
 from serving.kserve.repository import ClosedRepository
 from serving.kserve.v2_body import HEADER, V2Request, V2Response, read_v2, write_v2
-from serving.openapi import problem_responses
+from serving.openapi import SCHEMAS, problem_responses
 
+# The binary tensor data extension, as OpenAPI shows it of a request and of its answer.
+BINARY = {
+    "application/octet-stream": {
+        "schema": {
+            "type": "string",
+            "format": "binary",
+            "description": "The JSON, and after it the bytes of each tensor that has a "
+            "`parameters.binary_data_size`, in order.",
+        }
+    }
+}
+JSON_LENGTH = {
+    "description": "Bytes of JSON before those of the tensors; without it all is JSON.",
+    "schema": {"type": "integer", "minimum": 0},
+}
 READY = "Whether a prediction would succeed now"
 INFER_ERRORS = (
     errors.InvalidRequest,
@@ -55,12 +70,6 @@ def v1_routes(data_plane: TruthfulDataPlane, predict_api: V1Api, explain_api: V1
     endpoints = V1Endpoints(data_plane)
     router = APIRouter(prefix="/v1", tags=["V1"])
     router.add_api_route("/models", endpoints.models, summary="Names of the models")
-    router.add_api_route(
-        "/models/{model_name}",
-        endpoints.model_ready,
-        summary=READY,
-        responses=problem_responses(errors.UnknownModel, errors.Unavailable),
-    )
 
     async def predict(model_name: str, request: Request) -> Response:
         body = await read(model_name, request)
@@ -96,6 +105,15 @@ def v1_routes(data_plane: TruthfulDataPlane, predict_api: V1Api, explain_api: V1
             200: {"model": explain_api.answer},
             **problem_responses(*INFER_ERRORS, errors.NoActivationMaps),
         },
+    )
+    for verb in ("predict", "explain"):
+        # Else the route of a model's readiness below takes the verb for part of its name.
+        router.add_api_route(f"/models/{{model_name}}:{verb}", _post_only, include_in_schema=False)
+    router.add_api_route(
+        "/models/{model_name}",
+        endpoints.model_ready,
+        summary=READY,
+        responses=problem_responses(errors.UnknownModel, errors.Unavailable),
     )
     return router
 
@@ -155,15 +173,30 @@ def v2_routes(
         infer,
         methods=["POST"],
         summary="Infer (V2, JSON or binary tensor data)",
-        responses={200: {"model": V2Response}, **problem_responses(*INFER_ERRORS)},
+        responses={
+            200: {"model": V2Response, "content": BINARY, "headers": {HEADER.title(): JSON_LENGTH}},
+            **problem_responses(*INFER_ERRORS),
+        },
         openapi_extra={
+            "parameters": [
+                {"name": HEADER.title(), "in": "header", "required": False, **JSON_LENGTH}
+            ],
             "requestBody": {
                 "required": True,
-                "content": {"application/json": {"schema": V2Request.model_json_schema()}},
-            }
+                "content": {
+                    "application/json": {
+                        "schema": V2Request.model_json_schema(ref_template=SCHEMAS + "{model}")
+                    },
+                    **BINARY,
+                },
+            },
         },
     )
     return router
+
+
+async def _post_only(model_name: str) -> None:
+    raise HTTPException(405, headers={"Allow": "POST"})
 
 
 async def _no_versions(model_name: str, version: str) -> None:

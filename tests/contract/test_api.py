@@ -214,6 +214,32 @@ def test_openapi_names_every_route(openapi: dict[str, Any]) -> None:
     }
 
 
+def references(part: Any) -> Iterator[str]:
+    """Every `$ref` in a part of the document."""
+    if isinstance(part, dict):
+        if isinstance(part.get("$ref"), str):
+            yield part["$ref"]
+        part = list(part.values())
+    if isinstance(part, list):
+        for item in part:
+            yield from references(item)
+
+
+@pytest.mark.parametrize("service", ["transformer", "predictor"])
+def test_every_reference_in_openapi_leads_somewhere(pair: Pair, service: str) -> None:
+    with getattr(pair, service).client() as client:
+        document = client.get("/openapi.json").json()
+    found = set(references(document))
+    assert "#/components/schemas/V2Tensor" in found
+    for reference in found:
+        start, *steps = reference.split("/")
+        assert start == "#", reference
+        target = document
+        for step in steps:
+            assert step in target, reference
+            target = target[step]
+
+
 def test_every_route_says_what_it_does(openapi: dict[str, Any]) -> None:
     for name, operation in operations(openapi):
         assert operation.get("summary"), name

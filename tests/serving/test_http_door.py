@@ -173,6 +173,33 @@ async def test_a_body_over_the_limit_is_refused_and_read_to_its_end(
             assert [chunk async for chunk in content] == []
 
 
+@pytest.mark.parametrize("path", ["/raw", "/upload"])
+@pytest.mark.parametrize("given", [["gzip"], ["X-GZIP"], ["identity, br"], ["identity", "deflate"]])
+async def test_an_encoded_body_is_refused_by_what_is_wrong_with_it_and_read_to_its_end(
+    client: httpx.AsyncClient, path: str, given: list[str]
+) -> None:
+    headers = [*FORM.items(), *(("content-encoding", coding) for coding in given)]
+    content = chunks(100, 5, FILE)
+    answer = await client.post(path, content=content, headers=headers)
+    assert "Content-Encoding" in assert_problem(answer, 400, "invalid-request")["detail"]
+    assert [chunk async for chunk in content] == []
+
+
+@pytest.mark.parametrize("given", ["identity", "Identity ,identity", ""])
+async def test_a_body_that_says_it_is_as_it_is_is_read(
+    client: httpx.AsyncClient, given: str
+) -> None:
+    headers = {"content-encoding": given}
+    assert (await client.post("/raw", content=b"abc", headers=headers)).json() == 3
+
+
+async def test_where_no_body_is_read_its_encoding_is_nobodys_concern(
+    client: httpx.AsyncClient,
+) -> None:
+    answer = await client.get("/context", headers={"content-encoding": "gzip"})
+    assert answer.status_code == 200
+
+
 async def ask(
     receive: Callable[[], Awaitable[Message]], *headers: tuple[bytes, bytes], path: str = "/raw"
 ) -> list[Message]:

@@ -190,17 +190,18 @@ def test_typed_and_base64_elements_are_the_same_images() -> None:
 
 
 @pytest.mark.parametrize(
-    "data",
+    ("data", "index"),
     [
-        b"\x01",
-        b"\x01\x00\x00",
-        b"\x05\x00\x00\x00abcd",
-        b"\xff\xff\xff\xffabcd",
-        join_bytes([b"abc"]) + b"\x00",
+        (b"\x01", 0),
+        (b"\x01\x00\x00", 0),
+        (b"\x05\x00\x00\x00abcd", 0),
+        (b"\xff\xff\xff\xffabcd", 0),
+        (join_bytes([b"abc"]) + b"\x00", 1),
+        (join_bytes([b"abc", b""]) + b"\x05\x00\x00\x00abcd", 2),
     ],
 )
-def test_lengths_that_run_past_the_end_are_refused(data: bytes) -> None:
-    with pytest.raises(InvalidTensor, match="past the end"):
+def test_the_first_length_that_runs_past_the_end_is_refused(data: bytes, index: int) -> None:
+    with pytest.raises(InvalidTensor, match=f"element {index} runs past the end"):
         read_bytes(raw(data, [5], "BYTES"), IMAGE)
 
 

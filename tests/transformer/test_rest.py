@@ -316,6 +316,31 @@ async def test_two_files_where_one_is_asked_for_are_refused(
     assert answer.json()["errors"][0]["field"] == "file"
 
 
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        *(("/feedback", name) for name in form(correct_class="", comment="", prediction_id="")),
+        ("/explain", "class"),
+        ("/predict", "more"),
+    ],
+)
+async def test_a_field_that_comes_twice_is_refused(
+    rest: httpx.AsyncClient, tmp_path: Path, path: str, field: str
+) -> None:
+    data = {**form(), field: [CLASSES[0], CLASSES[1]]}
+    answer = await rest.post(path, files={"file": IMAGE}, data=data)
+    assert answer.status_code == 400
+    assert answer.json()["detail"] == f"{field}: expected once, as only one would count"
+    assert [item["field"] for item in answer.json()["errors"]] == [field]
+    assert not list(tmp_path.rglob("*.png"))
+
+
+async def test_no_more_of_a_long_name_comes_back_than_is_of_use(rest: httpx.AsyncClient) -> None:
+    answer = await rest.post("/predict", files={"file": IMAGE}, data={"x" * 2000: ["a", "b"]})
+    assert answer.status_code == 400
+    assert len(answer.content) < 1000
+
+
 async def test_a_store_that_hangs_is_left_at_the_deadline(
     rest: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

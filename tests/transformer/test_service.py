@@ -15,7 +15,6 @@ from serving.errors import (
     InvalidRequest,
     InvalidTensor,
     TooLarge,
-    UnknownModel,
 )
 from serving.settings import Limits
 from serving.tensors import join_bytes
@@ -91,11 +90,6 @@ async def test_a_request_without_an_id_is_given_one() -> None:
     one, other = [await model().predict(request(b"\1")) for _ in range(2)]
     assert one.id
     assert one.id != other.id
-
-
-async def test_versions_are_not_addressed() -> None:
-    with pytest.raises(UnknownModel):
-        await model().predict(request(b"\1", model_version="1"))
 
 
 async def test_rows_are_limited_on_both_doors() -> None:

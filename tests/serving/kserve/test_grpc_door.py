@@ -241,6 +241,11 @@ async def test_a_model_that_is_not_ready_is_unavailable_here_and_unknown_with_th
         ("ModelReady", pb.ModelReadyRequest(name="other"), grpc.StatusCode.NOT_FOUND),
         ("ModelMetadata", pb.ModelMetadataRequest(name="other"), grpc.StatusCode.NOT_FOUND),
         (
+            "ModelReady",
+            pb.ModelReadyRequest(name="ctscan", version="7"),
+            grpc.StatusCode.NOT_FOUND,
+        ),
+        (
             "RepositoryModelLoad",
             pb.RepositoryModelLoadRequest(model_name="ctscan"),
             grpc.StatusCode.PERMISSION_DENIED,

@@ -160,6 +160,15 @@ async def test_the_repository_is_closed(client: httpx.AsyncClient, verb: str) ->
     assert (await client.post(INFER, json=BODY)).status_code == 200
 
 
+@pytest.mark.parametrize("verb", ["predict", "explain"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
+async def test_v1_verbs_take_post_alone_and_say_so(
+    client: httpx.AsyncClient, method: str, verb: str
+) -> None:
+    answer = await client.request(method, f"/v1/models/ctscan:{verb}")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
 READINESS = ("/v2/health/ready", "/v2/models/ctscan/ready", "/v1/models/ctscan")
 
 
@@ -214,6 +223,20 @@ def test_openapi_shows_bodies_and_errors_of_v1_and_v2() -> None:
             *("200", "400", "404", "413", "422", "429", "500", "503", "504")
         }
     assert not any("versions" in path or "repository" in path for path in paths)
+
+
+def test_openapi_shows_what_v2_bodies_are_made_of_and_their_binary_form() -> None:
+    shown = build(Toy()).openapi()
+    call = shown["paths"]["/v2/models/{model_name}/infer"]["post"]
+    header = "Inference-Header-Content-Length"
+    assert header in [item["name"] for item in call["parameters"]]
+    assert header in call["responses"]["200"]["headers"]
+    for has_body in (call["requestBody"], call["responses"]["200"]):
+        assert {*has_body["content"]} == {"application/json", "application/octet-stream"}
+    asked = call["requestBody"]["content"]["application/json"]["schema"]
+    assert "$defs" not in asked
+    tensor = asked["properties"]["inputs"]["items"]["$ref"].removeprefix("#/components/schemas/")
+    assert set(shown["components"]["schemas"][tensor]["required"]) == {"name", "shape", "datatype"}
 
 
 def test_the_sdks_openapi_shows_no_body_for_v1() -> None:
