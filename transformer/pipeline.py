@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,8 +45,6 @@ TRIES_OF_CARDS = (1, *[2] * 9)
 
 # How one of several images is named in an error, by its index.
 PLACE = "image[{}]"
-
-Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -92,7 +89,7 @@ class Pipeline:
         """
         async with self._admitted(len(images)):
             answers, evidence = await self._infer(images, place)
-        predictions = row_by_row(prediction_of, place, answers, evidence)
+        predictions = [prediction_of(*pair) for pair in zip(answers, evidence, strict=True)]
         for pair in zip(evidence, predictions, strict=True):
             self._record(*pair)
         return predictions
@@ -110,7 +107,7 @@ class Pipeline:
         """
         async with self._admitted(len(images)):
             answers, evidence = await self._infer(images, place, cam=True)
-        return row_by_row(self._explained, place, answers, evidence, classes)
+        return [self._explained(*it) for it in zip(answers, evidence, classes, strict=True)]
 
     async def draw(self, image: bytes, wanted: str | None) -> bytes:
         """The explanation of one image file as a PNG; raises as `explain` does."""
@@ -243,20 +240,6 @@ class Pipeline:
 def now() -> float:
     """The running loop's clock, which deadlines go by, in seconds."""
     return asyncio.get_running_loop().time()
-
-
-def row_by_row(work: Callable[..., Made], place: str, *columns: Sequence[Any]) -> list[Made]:
-    """What `work` makes of each row; its error at one of several names the row by `place`."""
-    rows = list(zip(*columns, strict=True))
-    made: list[Made] = []
-    for index, row in enumerate(rows):
-        try:
-            made.append(work(*row))
-        except ServiceError as error:
-            if len(rows) == 1:
-                raise
-            raise error.at(place.format(index)) from error
-    return made
 
 
 def prediction_of(answer: Answer, evidence: Evidence) -> Prediction:

@@ -15,7 +15,6 @@ from serving.admission import Rate
 from serving.card import CLASSES, Card, InputSpec, Window
 from serving.errors import (
     DeadlineExceeded,
-    InternalError,
     InvalidImage,
     Overloaded,
     PredictorUnavailable,
@@ -132,34 +131,6 @@ async def test_a_bad_image_alone_has_no_index(threads: ThreadPoolExecutor) -> No
     with request(), pytest.raises(InvalidImage) as failed:
         await pipeline(FakeClient(), threads).predict([b"text"])
     assert "image[" not in str(failed.value)
-
-
-class Overflowing(FakeClient):
-    """Its answer to the last row is no number."""
-
-    async def infer(self, *args: Any, **options: Any) -> list[Answer]:
-        *answers, last = await super().infer(*args, **options)
-        return [*answers, replace(last, logits=np.full(4, np.nan, np.float32))]
-
-
-@pytest.mark.parametrize(
-    ("files", "start"),
-    [(FILES[:3], "instances[2].b64: the network's"), (FILES[:1], "the network's")],
-)
-async def test_an_answer_that_is_no_number_is_named_by_its_index_too(
-    threads: ThreadPoolExecutor, files: list[bytes], start: str
-) -> None:
-    drift = FakeDrift()
-    made = pipeline(Overflowing(), threads, drift)
-    calls = (
-        lambda: made.predict(files, "instances[{}].b64"),
-        lambda: made.explain(files, [None] * len(files), "instances[{}].b64"),
-    )
-    for call in calls:
-        with request(), pytest.raises(InternalError) as failed:
-            await call()
-        assert failed.value.detail.startswith(start)
-    assert drift.rows == []
 
 
 async def test_each_prediction_is_a_drift_row(threads: ThreadPoolExecutor) -> None:
