@@ -37,7 +37,7 @@ from transformer.metrics import TransformerMetrics
 from transformer.overlay import overlay
 from transformer.prediction import Prediction, predict_from
 from transformer.preprocess import preprocess
-from transformer.statistics import require_contrast, summarise
+from transformer.statistics import Statistics, require_contrast, summarise
 
 # How often the card known first is tried, and those that take its place. In a roll-out predictors
 # of both kinds answer in turn: what one says is wrong for the next, and half of the tries fail.
@@ -118,7 +118,7 @@ class Pipeline:
             return await self._pool.run(partial(self._draw, image, window, explanation))
 
     async def decode(self, data: bytes) -> Slice:
-        """One image file alone, as `predict` would read it.
+        """One image file alone, if `predict` would take it.
 
         Raises:
             PredictorUnavailable: a DICOM file, and nobody tells the window to show it in.
@@ -126,7 +126,8 @@ class Pipeline:
         """
         async with self._admitted(1):
             window = (await self._client.card()).input.window if is_dicom(data) else None
-            return await self._pool.run(partial(decode, data, self._limits, window))
+            ct_slice, _ = await self._pool.run(partial(self._suitable, data, window))
+            return ct_slice
 
     def require_room(self, rows: int = 1) -> None:
         """Refuse the request under way where so many rows cannot be taken.
@@ -190,13 +191,17 @@ class Pipeline:
         return outcomes
 
     def _prepare(self, data: bytes, spec: InputSpec) -> Prepared:
-        with self._metrics.stages.stage("decode"):
-            ct_slice = decode(data, self._limits, spec.window)
+        ct_slice, statistics = self._suitable(data, spec.window)
         with self._metrics.stages.stage("preprocess"):
-            statistics = summarise(ct_slice)
-            require_contrast(statistics, self._limits)
             row = preprocess(ct_slice.pixels, spec)
             return Prepared(row, Evidence(statistics, ct_slice.is_dicom))
+
+    def _suitable(self, data: bytes, window: Window | None) -> tuple[Slice, Statistics]:
+        with self._metrics.stages.stage("decode"):
+            ct_slice = decode(data, self._limits, window)
+            statistics = summarise(ct_slice)
+            require_contrast(statistics, self._limits)
+            return ct_slice, statistics
 
     def _explained(self, answer: Answer, evidence: Evidence, wanted: str | None) -> Explanation:
         assert answer.cam is not None

@@ -206,9 +206,10 @@ def test_contradictory_feedback_is_refused(
     assert_problem(rest.post("/feedback", files={"file": slices[0]}, data=form), 422)
 
 
-def test_feedback_on_a_bad_image_is_refused(rest: httpx.Client) -> None:
+@pytest.mark.parametrize(("image", "status"), [(b"text", 400), (uniform_png(), 422)])
+def test_feedback_on_a_bad_image_is_refused(rest: httpx.Client, image: bytes, status: int) -> None:
     form = {"predicted_class": "normal", "is_correct": "true"}
-    assert_problem(rest.post("/feedback", files={"file": b"text"}, data=form), 400)
+    assert_problem(rest.post("/feedback", files={"file": image}, data=form), status)
 
 
 @pytest.mark.parametrize("timeout", ["0", "-1", "soon", "1.5", "", "٣"])
