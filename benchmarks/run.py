@@ -96,7 +96,7 @@ def measure(*, quick: bool) -> tuple[dict[str, Any], list[dict[str, float]]]:
             figures |= measure_side_by_side(scene, peers, seconds)
             figures |= measure_added_latency(scene, 3)
             figures |= measure_predictor(scene, seconds / 2)
-            figures |= measure_decode_path(scene, seconds / 2)
+            figures |= measure_decode_path(scene, seconds)
             figures |= measure_transformer(scene, alone, seconds)
             rounds.append({**with_bound(figures), "others.cores": others.cores()})
         capacity = statistics.median(it["service.32.per_second"] for it in rounds)

@@ -1,7 +1,7 @@
 """An explanation as a picture: the slice in grey, its cells in colour, and a legend below.
 
 Both signs are drawn, since the logit is their sum: without the cells that speak against a class, a
-weak one would look strong. Cells keep their edges: a smooth map of 7 x 7 values would look as if
+weak one would look strong. Cells keep their edges: a smooth map of so few values would look as if
 it knew outlines that nobody computed.
 """
 
