@@ -49,11 +49,13 @@ def test_nothing_but_packed_convolutions_is_left_of_the_layers(name: str, count:
     assert not any(isinstance(part, kinds) for part in packed.modules())
 
 
-def test_the_first_convolution_alone_stays_in_fp32() -> None:
-    first, *others = packed_parts(pack(network_of("resnet18"), torch.bfloat16, rows_of(1)))
-    assert first.bias is not None
-    assert first.bias.dtype == torch.float32
-    assert {part.bias.dtype for part in others if part.bias is not None} == {torch.bfloat16}
+@pytest.mark.parametrize(("name", "exact"), [("resnet18", 1), ("efficientnet_lite0", 2)])
+def test_the_first_convolution_and_depthwise_ones_after_it_stay_in_fp32(
+    name: str, exact: int
+) -> None:
+    parts = packed_parts(pack(network_of(name), torch.bfloat16, rows_of(1)))
+    kinds = [part.bias.dtype for part in parts if part.bias is not None]
+    assert kinds == [torch.float32] * exact + [torch.bfloat16] * (len(parts) - exact)
 
 
 class Residual(nn.Module):
