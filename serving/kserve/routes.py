@@ -26,6 +26,7 @@ from serving.json_body import MOST_PARTS, read_json
 from serving.kserve.readiness import TruthfulDataPlane
 from serving.kserve.repository import ClosedRepository
 from serving.kserve.v2_body import HEADER, V2Request, V2Response, read_v2, write_v2
+from serving.kserve.versions import no_versions
 from serving.openapi import SCHEMAS, problem_responses
 
 # The binary tensor data extension, as OpenAPI shows it of a request and of its answer.
@@ -200,6 +201,4 @@ async def _post_only(model_name: str) -> None:
 
 
 async def _no_versions(model_name: str, version: str) -> None:
-    raise errors.UnknownModel(
-        "versions of a model cannot be addressed: leave /versions/… out of the path"
-    )
+    raise no_versions("leave /versions/… out of the path")

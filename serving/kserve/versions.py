@@ -1,4 +1,4 @@
-"""No version of a model can be addressed over gRPC, as over REST.
+"""No version of a model can be addressed, over gRPC as over REST.
 
 Without this the SDK's servicer answers for a version that nobody has as if none had been named.
 """
@@ -31,4 +31,9 @@ class UnversionedServicer(InferenceServicer):  # type: ignore[misc]  # the SDK i
 
 def _require_none(field: str, version: str) -> None:
     if version:
-        raise UnknownModel(f"versions of a model cannot be addressed: leave {field} out")
+        raise no_versions(f"leave {field} out")
+
+
+def no_versions(remedy: str) -> UnknownModel:
+    """The error of both doors; `remedy` says what to do."""
+    return UnknownModel(f"versions of a model cannot be addressed: {remedy}")
