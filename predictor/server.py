@@ -1,6 +1,6 @@
 """Builds what serves an engine and runs it: with `__main__` the only place that makes objects."""
 
-import serving.kserve.without_pandas  # noqa: F401  # isort: skip  # before what imports kserve
+import serving.kserve.lean_sdk  # noqa: F401  # isort: skip  # before what imports kserve
 
 import asyncio
 import gc

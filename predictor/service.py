@@ -61,7 +61,7 @@ class TensorModel(Model):  # type: ignore[misc]  # the SDK is untyped
             self._forward,
             max_rows=most_rows,
             max_queue_rows=settings.limits.queue_rows,
-            in_flight=settings.predictor.in_flight,
+            in_flight=engine.in_flight if engine else 1,
             metrics=metrics.batches,
         )
 

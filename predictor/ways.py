@@ -54,10 +54,10 @@ def packed(dtype: torch.dtype) -> Prepare:
 # What every other way has to agree with.
 PLAIN = Way("eager fp32", "fp32", eager(torch.float32, torch.contiguous_format))
 WAYS = (
-    Way("packed fp32", "fp32", packed(torch.float32), devices=("cpu",)),
     Way("packed bf16", "bf16", packed(torch.bfloat16), devices=("cpu",)),
-    Way("eager fp32 channels_last", "fp32", eager(torch.float32, torch.channels_last)),
+    Way("packed fp32", "fp32", packed(torch.float32), devices=("cpu",)),
     Way("eager bf16 channels_last", "bf16", eager(torch.bfloat16, torch.channels_last)),
+    Way("eager fp32 channels_last", "fp32", eager(torch.float32, torch.channels_last)),
     Way("eager fp16 channels_last", "fp16", eager(torch.float16, torch.channels_last), ("cuda",)),
 )
 

@@ -1,6 +1,6 @@
 """Builds the transformer and runs it: the only place here that makes objects."""
 
-import serving.kserve.without_pandas  # noqa: F401  # isort: skip  # before what imports kserve
+import serving.kserve.lean_sdk  # noqa: F401  # isort: skip  # before what imports kserve
 
 import asyncio
 import os

@@ -1,8 +1,10 @@
 import logging
 import math
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import count
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -321,6 +323,49 @@ def test_rows_run_side_by_side_and_one_on_as_many_threads_as_are_faster(
         engine.run(random_rows(rows, 32, 32, 3))
         assert sorted(seen) == passes
     torch.set_num_threads(before)
+
+
+def test_a_row_that_finds_another_under_way_takes_one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On all of them both would wait for one another; and its time says nothing of either way."""
+    inside, go_on = Barrier(2, timeout=30), Barrier(2, timeout=30)
+    seen: list[int] = []
+
+    def say(x: Tensor) -> dict[str, Tensor]:
+        seen.append(torch.get_num_threads())
+        if meet:
+            inside.wait()
+            go_on.wait()
+        return {"logits": x.flatten(1)[:, :4]}
+
+    meet = False
+    engine = Engine(CNN, Stub(say), Predictor(device="cpu", threads=3), clock=slowing())
+    engine.warm_up()
+    engine.run(random_rows(1, 32, 32, 3))
+    assert seen[-1] == 3
+    timed: list[bool] = []
+    monkeypatch.setattr(engine._single_rows, "took", lambda together, _: timed.append(together))
+    meet = True
+    seen.clear()
+    with ThreadPoolExecutor(1) as other:
+        first = other.submit(engine.run, random_rows(1, 32, 32, 3))
+        inside.wait()
+        meet = False
+        engine.run(random_rows(1, 32, 32, 3))
+        go_on.wait()
+        first.result()
+    assert seen == [3, 1]
+    assert timed == []
+    engine.run(random_rows(1, 32, 32, 3))
+    assert seen[-1] == 3
+    assert timed == [True]
+
+
+@pytest.mark.parametrize(("wished", "given"), [(0, 2), (1, 1), (3, 3)])
+def test_two_batches_are_under_way_on_a_cpu_unless_the_settings_say_otherwise(
+    wished: int, given: int
+) -> None:
+    settings = Predictor(device="cpu", in_flight=wished)
+    assert Engine(CNN, Stub(lambda _: {}), settings).in_flight == given
 
 
 @pytest.mark.parametrize(("threads", "wished", "most"), [(1, 32, 8), (2, 32, 16), (2, 5, 5)])

@@ -7,7 +7,9 @@ from torch.nn import functional
 
 from predictor.networks import NETWORKS
 from predictor.networks.efficientnet_lite0 import SameConv2d
-from predictor.packing import PackedConvolution, pack
+from predictor.packing import Layouts, PackedConvolution, pack
+
+RAW_SHAPE = torch.Size((1, 64, 9, 9))
 
 
 def network_of(name: str) -> nn.Module:
@@ -39,6 +41,41 @@ def test_a_packed_network_says_the_same_of_any_number_of_rows(
         assert found["logits"].dtype == dtype
         scale = expected["logits"].abs().max()
         assert (found["logits"].float() - expected["logits"]).abs().max() <= apart * scale
+
+
+@torch.inference_mode()
+def test_weights_lie_as_the_kernels_for_so_many_rows_on_so_many_threads_read_them(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    before = torch.get_num_threads()
+    packed = pack(network_of("efficientnet_lite0"), torch.bfloat16, rows_of(1, 288))
+    for count, threads in ((1, 1), (1, 2), (2, 1), (3, 1), (4, 2)):
+        torch.set_num_threads(threads)
+        packed(rows_of(count, 288))
+        capfd.readouterr()
+        with torch.backends.mkldnn.verbose(1):  # type: ignore[no-untyped-call]
+            packed(rows_of(count, 288))
+        steps = [line for line in capfd.readouterr().out.splitlines() if ",exec," in line]
+        assert len(steps) > 49
+        # The one linear layer is not packed.
+        assert [line for line in steps if ",reorder," in line and "4x1280" not in line] == []
+    torch.set_num_threads(before)
+
+
+def test_weights_that_are_read_alike_are_there_once() -> None:
+    convolution = nn.Conv2d(64, 64, 1)
+    layouts = Layouts(convolution.weight.detach(), ([0, 0], [1, 1], [1, 1], 1), RAW_SHAPE)
+    first = layouts.of(RAW_SHAPE)
+    assert layouts.of(RAW_SHAPE) is first
+    found = {id(layouts.of(torch.Size((rows, *RAW_SHAPE[1:])))) for rows in range(1, 9)}
+    kinds = {
+        bytes(torch.ops.mkldnn._get_mkldnn_serialized_md(layouts.of(shape)).numpy())
+        for shape in (torch.Size((rows, *RAW_SHAPE[1:])) for rows in range(1, 9))
+    }
+    assert len(found) == len(kinds) < 8
+    for rows in range(1, 9):
+        weight = layouts.of(torch.Size((rows, *RAW_SHAPE[1:])))
+        assert torch.equal(weight.to_dense(), convolution.weight)
 
 
 @pytest.mark.parametrize(("name", "count"), [("resnet18", 20), ("efficientnet_lite0", 49)])

@@ -229,7 +229,7 @@ def test_a_section_is_read_over_its_defaults(write: Write) -> None:
         ("limits: {max_side_px: 63}", ["limits.min_side_px is 64", "max_side_px, which is 63"]),
         ("limits: {queue_rows: 10}", ["limits.queue_rows is 10", "limits.rows, which is 64"]),
         ("limits: {bodies_bytes: 9}", ["limits.bodies_bytes is 9", "at least limits.body_bytes"]),
-        ("predictor: {in_flight: 0}", ["predictor.in_flight is 0"]),
+        ("predictor: {in_flight: -1}", ["predictor.in_flight is -1"]),
         ("predictor: {precision: fp8}", ["fp8", "auto, fp32, bf16, fp16"]),
         ("limits: 5", ["limits", "expected a mapping"]),
         ("limits: []", ["limits", "expected a mapping"]),
