@@ -1,6 +1,7 @@
 """More than one client at a time that does not wait: 70 % of capacity, twice capacity, bulk."""
 
 import asyncio
+from statistics import mean
 
 from benchmarks import arrivals, request
 from benchmarks.bare import ms_an_image
@@ -11,11 +12,13 @@ from benchmarks.scene import Scene
 from benchmarks.side_by_side import of_load
 
 REFUSED = 429
+CONNECTIONS = 32
 
 
-def measure_open_loop(scene: Scene, capacity: float, seconds: float) -> dict[str, float]:
-    """At 70 % of `capacity`, evenly and as independent clients come."""
+def measure_open_loop(scene: Scene, seconds: float) -> dict[str, float]:
+    """At 70 % of what the service does now, evenly and as independent clients come."""
     target = request.predict(scene.service.url, scene.images)
+    capacity = _capacity(target, seconds / 2)
     figures: dict[str, float] = {}
     for name, times in (
         ("even", arrivals.even(0.7 * capacity, seconds)),
@@ -28,13 +31,19 @@ def measure_open_loop(scene: Scene, capacity: float, seconds: float) -> dict[str
     return figures
 
 
-def measure_overload(scene: Scene, capacity: float, seconds: float) -> dict[str, float]:
-    """At twice `capacity`: what is still answered, and how soon the rest is told so."""
+def measure_overload(scene: Scene, seconds: float) -> dict[str, float]:
+    """At twice the capacity: what is still answered, and how soon the rest is told so.
+
+    The answered are compared with the capacity just before and after, for a machine may be slower
+    than it was minutes ago.
+    """
     target = request.predict(scene.service.url, scene.images)
-    load = run(open_loop(target, arrivals.even(2 * capacity, seconds)))
+    before = _capacity(target, seconds / 2)
+    load = run(open_loop(target, arrivals.even(2 * before, seconds)))
+    after = _capacity(target, seconds / 2)
     refusals = load.ms_of(REFUSED)
     return {
-        "overload.goodput": load.per_second / capacity,
+        "overload.goodput": load.per_second / mean((before, after)),
         "overload.refused": len(refusals),
         "overload.refused_p50_ms": percentile(refusals, 50),
         "overload.refused_p99_ms": percentile(refusals, 99),
@@ -61,6 +70,11 @@ def measure_bulk(scene: Scene, seconds: float) -> dict[str, float]:
         figures[f"bulk.{name}.wait_ms"] = beside.p99_ms - alone.p50_ms
         figures[f"bulk.{name}.buckets"] = (beside.p99_ms - alone.p50_ms) / bucket_ms
     return figures
+
+
+def _capacity(target: Target, seconds: float) -> float:
+    """Answers a second at as many connections as keep the service busy."""
+    return run(closed_loop(target, CONNECTIONS, seconds)).per_second
 
 
 async def _beside(single: Target, bulk: Target, seconds: float) -> Load:

@@ -99,10 +99,9 @@ def measure(*, quick: bool) -> tuple[dict[str, Any], list[dict[str, float]]]:
             figures |= measure_decode_path(scene, seconds)
             figures |= measure_transformer(scene, alone, seconds)
             rounds.append({**with_bound(figures), "others.cores": others.cores()})
-        capacity = statistics.median(it["service.32.per_second"] for it in rounds)
         say("open loop, overload, bulk, start")
-        once |= measure_open_loop(scene, capacity, 2 * seconds)
-        once |= measure_overload(scene, capacity, 2 * seconds)
+        once |= measure_open_loop(scene, 2 * seconds)
+        once |= measure_overload(scene, 2 * seconds)
         once |= measure_bulk(scene, seconds)
         once |= measure_start_up(scene)
     return facts, [*rounds, once]

@@ -206,13 +206,12 @@ class Engine:
 
     def _run(self, rows: Sequence[NDArray[np.uint8]], *, together: bool) -> list[Scores]:
         """Side by side on the cores, or with `together` on all at once where the rows are few."""
-        parts: list[Sequence[NDArray[np.uint8]]] = [rows]
-        if self.device.type == "cpu":
-            parts = cut(rows, self._threads, together)
-        if len(parts) == 1:
-            threads = self._threads if together else 1
-            if torch.get_num_threads() != threads:
-                torch.set_num_threads(threads)
+        if self.device.type != "cpu":
+            return self._pass(rows)
+        parts = cut(rows, self._threads, together)
+        if together and len(parts) == 1:
+            if torch.get_num_threads() != self._threads:
+                torch.set_num_threads(self._threads)
             return self._pass(rows)
         return [scores for part in self._workers.map(self._pass, parts) for scores in part]
 

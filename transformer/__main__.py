@@ -27,7 +27,7 @@ from serving.kserve.repository import ClosedRepository
 from serving.kserve.routes import V1Api, v1_routes, v2_routes
 from serving.listen import bind, require_free
 from serving.logs import configure_logs
-from serving.memory import share_freed_memory
+from serving.memory import keep_freed_memory
 from serving.metrics import watch_process
 from serving.settings import ConfigError, Settings, read_settings
 from transformer.client import PredictorClient
@@ -42,6 +42,8 @@ from transformer.service import ImageModel, V1Explanations, V1Predictions
 DISCLAIMER = "Research use only, not a medical device."
 # Corrections written at a time: more would not make a disk faster.
 STORAGE_THREADS = 2
+# Slices of everyday sizes are decoded into memory that is there; that of huge ones is given back.
+KEPT_BYTES = 16 * 2**20
 
 
 def main() -> None:
@@ -49,7 +51,7 @@ def main() -> None:
     try:
         settings = read_settings(with_arguments(os.environ, sys.argv[1:]))
         configure_logs("transformer", settings.process.log_level)
-        share_freed_memory()
+        keep_freed_memory(KEPT_BYTES)
         run(lambda: transformer(settings))
     except ConfigError as error:
         sys.exit(f"ctscan transformer: {error}")

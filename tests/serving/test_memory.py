@@ -11,13 +11,12 @@ from serving.memory import (
     M_TRIM_THRESHOLD,
     give_back_freed_memory,
     keep_freed_memory,
-    share_freed_memory,
 )
 
 # Prints how many blocks of their own 64 MiB are, and then whether glibc takes the threshold at all.
 LARGE_BLOCK = """
 import ctypes
-from serving.memory import KEPT_BYTES, M_MMAP_THRESHOLD, keep_freed_memory
+from serving.memory import ANY_SIZE, M_MMAP_THRESHOLD, keep_freed_memory
 
 class Info(ctypes.Structure):
     _fields_ = [
@@ -34,7 +33,7 @@ libc.malloc.restype = ctypes.c_void_p
 {told}
 before = libc.mallinfo2().hblks
 assert libc.malloc(ctypes.c_size_t(2**26))
-print(libc.mallinfo2().hblks - before, libc.mallopt(M_MMAP_THRESHOLD, KEPT_BYTES))
+print(libc.mallinfo2().hblks - before, libc.mallopt(M_MMAP_THRESHOLD, ANY_SIZE))
 """
 TOLD = {M_MMAP_THRESHOLD: 2**30, M_TRIM_THRESHOLD: 2**30, M_ARENA_MAX: 1}
 
@@ -78,18 +77,20 @@ def test_glibc_alone_is_told_to_keep_large_blocks(
     assert library.trimmed is bool(told)
 
 
-def test_freed_memory_is_shared_without_being_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_may_be_kept_than_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     library = Library(is_glibc=True)
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr("ctypes.CDLL", lambda name: library)
-    share_freed_memory()
-    assert library.told == {M_ARENA_MAX: 1}
+    keep_freed_memory(1000)
+    assert library.told == {M_MMAP_THRESHOLD: 1000, M_TRIM_THRESHOLD: 1000, M_ARENA_MAX: 1}
 
 
 @pytest.mark.skipif(
     not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="mallinfo2 is of glibc 2.33 and later"
 )
-@pytest.mark.parametrize(("told", "mapped"), [("", 1), ("keep_freed_memory()", 0)])
+@pytest.mark.parametrize(
+    ("told", "mapped"), [("", 1), ("keep_freed_memory()", 0), ("keep_freed_memory(2**24)", 1)]
+)
 def test_a_large_block_is_not_mapped_by_itself(told: str, mapped: int) -> None:
     # A process of its own: what a C library is told holds for ever, and this one has been told.
     answer = subprocess.run(
