@@ -1,42 +1,61 @@
 """What the service adds to the latency of one client, image by image beside the bare work."""
 
 import http.client
-import statistics
 import time
+from statistics import median
 
 from benchmarks import request
 from benchmarks.scene import Scene
 
 
-def measure_added_latency(scene: Scene, times: int) -> dict[str, float]:
-    """Service and bare work in turns, so that what slows the machine down falls on both."""
-    target = request.predict(scene.service.url, scene.images)
-    client = http.client.HTTPConnection(target.host, target.port, timeout=60)
-    client.connect()
+def measure_added_latency(scene: Scene, passing_on_url: str, times: int) -> dict[str, float]:
+    """Service and bare work in turns, so that what slows the machine down falls on both.
+
+    So is a front that only passes on: it comes after as long an idle time as the service.
+    """
+    service, front = (
+        _Client(request.predict(url, scene.images)) for url in (scene.service.url, passing_on_url)
+    )
     served: list[float] = []
     prepare: list[float] = []
     forward: list[float] = []
+    passed_on: list[float] = []
     for _ in range(times):
-        for image, sent in zip(scene.images, target.requests, strict=True):
+        for index, image in enumerate(scene.images):
             prepare_ms, forward_ms = scene.bare.one(image)
             prepare.append(prepare_ms)
             forward.append(forward_ms)
-            served.append(_exchange_ms(client, sent))
-    client.close()
+            served.append(service.exchange_ms(index))
+            passed_on.append(front.exchange_ms(index))
+    service.close()
+    front.close()
     added = [s - p - f for s, p, f in zip(served, prepare, forward, strict=True)]
     return {
-        "one.served_ms": statistics.median(served),
-        "one.prepare_ms": statistics.median(prepare),
-        "one.forward_ms": statistics.median(forward),
-        "one.added_ms": statistics.median(added),
+        "one.served_ms": median(served),
+        "one.prepare_ms": median(prepare),
+        "one.forward_ms": median(forward),
+        "one.added_ms": median(added),
+        "one.passed_on_ms": median(passed_on),
     }
 
 
-def _exchange_ms(client: http.client.HTTPConnection, sent: bytes) -> float:
-    start = time.perf_counter()
-    client.sock.sendall(sent)
-    answer = http.client.HTTPResponse(client.sock)
-    answer.begin()
-    answer.read()
-    assert answer.status == 200, answer.status
-    return (time.perf_counter() - start) * 1000
+class _Client:
+    """One connection that is kept."""
+
+    def __init__(self, target: request.Target) -> None:
+        self._requests = target.requests
+        self._connection = http.client.HTTPConnection(target.host, target.port, timeout=60)
+        self._connection.connect()
+
+    def exchange_ms(self, index: int) -> float:
+        """Milliseconds from the first byte of a request to the last of its answer."""
+        start = time.perf_counter()
+        self._connection.sock.sendall(self._requests[index])
+        answer = http.client.HTTPResponse(self._connection.sock)
+        answer.begin()
+        answer.read()
+        assert answer.status == 200, answer.status
+        return (time.perf_counter() - start) * 1000
+
+    def close(self) -> None:
+        self._connection.close()

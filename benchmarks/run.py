@@ -94,7 +94,7 @@ def measure(*, quick: bool) -> tuple[dict[str, Any], list[dict[str, float]]]:
             others = Others()
             figures = measure_bare(scene.bare, scene.images, scene.cores, seconds / 3)
             figures |= measure_side_by_side(scene, peers, seconds)
-            figures |= measure_added_latency(scene, 3)
+            figures |= measure_added_latency(scene, alone.passing_on_url, 3)
             figures |= measure_predictor(scene, seconds / 2)
             figures |= measure_decode_path(scene, seconds)
             figures |= measure_transformer(scene, alone, seconds)

@@ -1,4 +1,7 @@
-"""The transformer before a predictor that answers at once, against bare decode and resize."""
+"""The transformer before a predictor that answers at once, against bare decode and resize.
+
+Beside it a front of the same predictor that only passes on.
+"""
 
 import sys
 from collections.abc import Iterator
@@ -18,13 +21,14 @@ class Alone:
     transformer: Server
     stub: Server
     url: str
+    passing_on_url: str
 
 
 @contextmanager
 def transformer_alone(scene: Scene) -> Iterator[Alone]:
-    """A transformer of its own and the stub that it asks."""
+    """A transformer of its own, the stub that it asks, and a front of that which only passes on."""
     card = str(scene.weights.with_suffix(".yaml"))
-    http, grpc, own_http, own_grpc = (free_port() for _ in range(4))
+    http, grpc, own_http, own_grpc, front_http = (free_port() for _ in range(5))
     stub = Server(
         "stub predictor",
         [sys.executable, "-m", "benchmarks.stub_predictor", card, str(http), str(grpc)],
@@ -46,8 +50,16 @@ def transformer_alone(scene: Scene) -> Iterator[Alone]:
         lambda: answers(f"127.0.0.1:{own_http}", "/v2/health/ready"),
         scene.folder / "transformer.log",
     )
-    with stub, transformer:
-        yield Alone(transformer, stub, f"http://127.0.0.1:{own_http}")
+    front = Server(
+        "passing on",
+        [sys.executable, "-m", "benchmarks.pass_on", str(front_http), f"127.0.0.1:{grpc}", card],
+        scene.environment,
+        lambda: answers(f"127.0.0.1:{front_http}", "/"),
+        scene.folder / "passing-on.log",
+    )
+    with stub, transformer, front:
+        urls = (f"http://127.0.0.1:{port}" for port in (own_http, front_http))
+        yield Alone(transformer, stub, *urls)
 
 
 def measure_transformer(scene: Scene, alone: Alone, seconds: float) -> dict[str, float]:
