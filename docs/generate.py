@@ -37,7 +37,7 @@ DOCS = Path(__file__).parent
 CONFIG = DOCS.parent / "configs" / "config.yaml"
 MONITORING = DOCS.parent / "manifests" / "components" / "monitoring"
 DASHBOARD = MONITORING / "dashboard.json"
-PICTURE_SEED = 1
+PICTURE_SEED = 5
 NOTHING = "-"
 MARKED = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 # What KServe appends to a container, and one that is let be.
