@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 
 import grpc
@@ -11,13 +12,12 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 from numpy.typing import NDArray
 
-from benchmarks.bare import BATCHES, ms_an_image
+from benchmarks.bare import BATCHES
 from benchmarks.scene import Scene
+from predictor.engine import Engine
 from serving.card import Card
 from transformer.client import infer_request
 
-# Calls under way: one that runs and one that waits, as the transformer has it.
-CALLS = 2
 TURNS = 5
 
 
@@ -44,16 +44,37 @@ def _turn(
 ) -> tuple[float, float]:
     """Images/s of the bare engine, and of the predictor after it."""
     engine, batch = scene.bare.engine, scene.bare.rows[:rows]
-    bare = 1000 / ms_an_image(lambda: engine.run(batch), rows, seconds)[1]
-    return bare, served_per_second(stub, batch, engine.card, seconds)
+    bare = bare_per_second(engine, batch, seconds)
+    # As many calls as run, and one that waits.
+    return bare, served_per_second(stub, batch, engine.card, engine.in_flight + 1, seconds)
+
+
+def bare_per_second(engine: Engine, rows: Sequence[NDArray[np.uint8]], seconds: float) -> float:
+    """Images a second of as many callers as the engine has batches under way."""
+    start = time.perf_counter()
+
+    def caller(_: int) -> int:
+        done = 0
+        while time.perf_counter() - start < seconds:
+            engine.run(rows)
+            done += len(rows)
+        return done
+
+    with ThreadPoolExecutor(engine.in_flight) as callers:
+        done = sum(callers.map(caller, range(engine.in_flight)))
+    return done / (time.perf_counter() - start)
 
 
 def served_per_second(
-    stub: GRPCInferenceServiceStub, rows: Sequence[NDArray[np.uint8]], card: Card, seconds: float
+    stub: GRPCInferenceServiceStub,
+    rows: Sequence[NDArray[np.uint8]],
+    card: Card,
+    calls: int,
+    seconds: float,
 ) -> float:
-    """Images a second through calls of these rows."""
+    """Images a second through so many calls of these rows at a time."""
     call: pb.ModelInferRequest = infer_request(rows, card)
-    under_way = deque(stub.ModelInfer.future(call) for _ in range(CALLS))
+    under_way = deque(stub.ModelInfer.future(call) for _ in range(calls))
     under_way.popleft().result()
     start, done = time.perf_counter(), 0
     while time.perf_counter() - start < seconds:

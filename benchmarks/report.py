@@ -79,7 +79,11 @@ def parts(figures: Figures) -> str:
         ("one client: `/predict`", "one.served_ms", "{:.1f} ms"),
         ("— decode, statistics and resize alone", "one.prepare_ms", "{:.1f} ms"),
         ("— forward pass alone", "one.forward_ms", "{:.1f} ms"),
-        ("— two servers that only pass on, HTTP and gRPC", "one.passed_on_ms", "{:.1f} ms"),
+        (
+            "beside it: two servers that only pass on, HTTP and gRPC",
+            "one.passed_on_ms",
+            "{:.1f} ms",
+        ),
         (
             "32 connections: CPU time of the transformer, a request",
             "service.32.transformer_cpu_ms",

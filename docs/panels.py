@@ -167,9 +167,9 @@ ROWS: dict[str, list[Panel]] = {
             {"{{component}} {{stage}}": mean(STAGES, ANY, "component, stage")},
         ),
         Panel(
-            "Predictors busy",
-            "Share of the time with a forward pass under way; 1 is all that a device can do.",
-            "percentunit",
+            "Batches under way",
+            "In a predictor, in the mean; predictor.in_flight is the most: two on a CPU.",
+            "short",
             {"{{pod}}": rate(f"{STAGES}_sum", f'{PREDICTOR}, stage="compute"', "pod")},
         ),
     ],

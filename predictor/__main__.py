@@ -38,7 +38,7 @@ def start(settings: Settings) -> None:
         require_free(address)
     engine = load_engine(settings) if process.load_model else None
     warmed = engine.runner.submit(engine.warm_up) if engine else None
-    # The SDK takes two seconds of one core, warm-up two of the other. While it is imported each
+    # The SDK takes more than a second of one core, warm-up of both. While it is imported each
     # collection would look at all of torch, 0.2 s in the sum.
     gc.freeze()
     from predictor.server import serve_engine

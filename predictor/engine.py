@@ -108,7 +108,7 @@ class Engine:
         self._single_rows = SingleRows()
         self._counting = Lock()
         self._begun = self._under_way = 0
-        # Runs `warm_up` and `run`: cuDNN's plans are those of the thread that made them.
+        # Runs `warm_up` and `run`. On a GPU it is one thread, for cuDNN's plans are its maker's.
         self.runner = ThreadPoolExecutor(self.in_flight, "engine")
         # Each runs passes of its own on one core, so that none waits for a core that is busy.
         self._workers = ThreadPoolExecutor(self._threads, "pass", initializer=work_on_one_core)
@@ -141,8 +141,10 @@ class Engine:
             if not known and self._can_use(way) and self._agrees(rows, reference):
                 networks[way] = self._network
                 seconds[way] = self._seconds(rows, (first_pass, *seconds.values()))
-        # A first pass takes longer than others, but not by so much: as a rule it is far behind.
-        if first_pass <= FIRST_PASS * FAR_BEHIND * min(seconds.values(), default=math.inf):
+        # On a CPU a first pass takes longer than others, but not by so much: as a rule it is far
+        # behind. On a GPU it loads what runs there.
+        fastest = min(seconds.values(), default=math.inf)
+        if self.device.type != "cpu" or first_pass <= FIRST_PASS * FAR_BEHIND * fastest:
             self.way, self._network = PLAIN, networks[PLAIN]
             first_pass = self._seconds(rows, seconds.values())
         seconds = {PLAIN: first_pass, **seconds}
@@ -156,6 +158,7 @@ class Engine:
         on_all = self._seconds(rows[:1])
         on_one = self._seconds(rows[:1], together=False)
         self._single_rows = SingleRows(together=on_all < on_one)
+        networks.clear()
         give_back_freed_memory()
         logger.info(
             "engine chosen",
@@ -171,7 +174,7 @@ class Engine:
         """The largest batch that is worth its wait.
 
         On a CPU that is less than one may wish for: passes that take turns gain nothing by being
-        one batch, and what came meanwhile would wait for all of them.
+        one batch, and none of its rows has an answer before all have.
         """
         wished = self._settings.max_batch_rows
         return min(wished, rows_at_once(self._threads)) if self.device.type == "cpu" else wished
@@ -183,7 +186,8 @@ class Engine:
         On a CPU the second takes what cores the first leaves idle, which are many where the rows
         are few: threads that share a row wait for one another, and parts are not of one length.
         """
-        return self._settings.in_flight or (2 if self.device.type == "cpu" else 1)
+        fitting = min(2, self._threads) if self.device.type == "cpu" else 1
+        return self._settings.in_flight or fitting
 
     def run(self, rows: Sequence[NDArray[np.uint8]]) -> list[Scores]:
         """Scores of rows uint8 [H, W, C], all with the same C: 1, or as the card says."""

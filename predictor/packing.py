@@ -7,6 +7,7 @@ sum of a residual is worked in while the values are still at hand.
 
 import operator
 from itertools import takewhile
+from threading import Lock
 from typing import Any
 
 import torch
@@ -23,6 +24,8 @@ ACTIVATIONS: dict[type[nn.Module] | type[None], tuple[str, list[float]]] = {
 }
 PACKABLE = (nn.Conv2d, SameConv2d)
 NO_ACTIVATION: tuple[str, list[float]] = ("none", [])
+# Two passes may come with the same new number of rows at once.
+LAYING_OUT = Lock()
 
 
 class PackedConvolution(nn.Module):
@@ -67,7 +70,7 @@ class Layouts:
     """Weights in memory as the kernels for so many rows, on so many threads, read them.
 
     Where they lie otherwise oneDNN lays them out anew in every call: five layers of
-    EfficientNet-Lite0 took 50 ms more for one row on one thread, which it does in 20. What several
+    EfficientNet-Lite0 at 288 pixels took 53 of 70 ms for one row on one thread so. What several
     numbers of rows read alike is there once; what is new is laid out when it first comes.
     """
 
@@ -80,9 +83,12 @@ class Layouts:
     def of(self, shape: torch.Size) -> Tensor:
         """For an input of this shape, whose rows alone may differ from one time to the next."""
         use = self._use(shape)
-        if use not in self._by_use:
-            self._by_use[use] = self._shared(self._laid_out(self._distinct[0].to_dense(), shape))
-        return self._by_use[use]
+        found = self._by_use.get(use)
+        if found is None:
+            with LAYING_OUT:
+                laid_out = self._laid_out(self._distinct[0].to_dense(), shape)
+                found = self._by_use[use] = self._shared(laid_out)
+        return found
 
     def _use(self, shape: torch.Size) -> tuple[int, int]:
         return shape[0], torch.get_num_threads()

@@ -13,6 +13,8 @@ ROUND = 512
 TRIED = 5
 # The first round is short, for it starts with what warm-up found.
 FIRST_ROUND = 32
+# Fewer of either way decide nothing: only rows that ran alone are timed.
+ENOUGH = 3
 
 
 class SingleRows:
@@ -36,7 +38,7 @@ class SingleRows:
 
     def _decide(self) -> None:
         on_all, on_one = self._seconds[True], self._seconds[False]
-        if on_all and on_one:
+        if min(len(on_all), len(on_one)) >= ENOUGH:
             self.together = median(on_all) < median(on_one)
         self._begun = 0
         self._seconds = {True: [], False: []}

@@ -1,4 +1,4 @@
-"""How the network can be run: an ordered list, the faster one of a precision first."""
+"""How the network can be run: an ordered list, what is faster as a rule first."""
 
 import copy
 from collections.abc import Callable

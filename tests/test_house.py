@@ -66,7 +66,7 @@ def test_no_file_or_folder_is_a_junk_room() -> None:
         ("ctscan.__main__", ["torch"]),
         ("ctscan.command", ["kubernetes"]),
         ("predictor.server", ["PIL", "pandas", "kubernetes", "rich"]),
-        # Two seconds of imports that are made while the engine warms up.
+        # A second of imports and more that are made while the engine warms up.
         ("predictor.__main__", ["kserve"]),
     ],
 )

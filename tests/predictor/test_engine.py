@@ -360,11 +360,13 @@ def test_a_row_that_finds_another_under_way_takes_one_core(monkeypatch: pytest.M
     assert timed == [True]
 
 
-@pytest.mark.parametrize(("wished", "given"), [(0, 2), (1, 1), (3, 3)])
-def test_two_batches_are_under_way_on_a_cpu_unless_the_settings_say_otherwise(
-    wished: int, given: int
+@pytest.mark.parametrize(
+    ("threads", "wished", "given"), [(2, 0, 2), (8, 0, 2), (1, 0, 1), (2, 1, 1), (1, 3, 3)]
+)
+def test_two_batches_are_under_way_on_several_cores_unless_the_settings_say_otherwise(
+    threads: int, wished: int, given: int
 ) -> None:
-    settings = Predictor(device="cpu", in_flight=wished)
+    settings = Predictor(device="cpu", threads=threads, in_flight=wished)
     assert Engine(CNN, Stub(lambda _: {}), settings).in_flight == given
 
 

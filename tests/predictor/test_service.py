@@ -311,7 +311,7 @@ async def test_grey_and_colour_rows_wait_together_and_run_apart() -> None:
             shapes.append({row.shape[-1] for row in rows})
             return super().run(rows)
 
-    engine = Recording(CARD, Corners(), SETTINGS.predictor)
+    engine = Recording(CARD, Corners(), replace(SETTINGS.predictor, in_flight=1))
     metrics = PredictorMetrics(CollectorRegistry())
     model = TensorModel(engine, SETTINGS, metrics, Lifecycle(Shutdown()))
     await model.warm_up()

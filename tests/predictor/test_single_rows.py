@@ -1,6 +1,8 @@
 from collections.abc import Callable
 
-from predictor.single_rows import FIRST_ROUND, ROUND, TRIED, SingleRows
+import pytest
+
+from predictor.single_rows import ENOUGH, FIRST_ROUND, ROUND, TRIED, SingleRows
 
 
 def run(rows: SingleRows, count: int, seconds: Callable[[bool], float]) -> list[bool]:
@@ -44,6 +46,16 @@ def test_a_neighbour_that_stays_is_given_way_to() -> None:
     run(rows, FIRST_ROUND, lambda together: 10.0 if together else 17.0)
     run(rows, ROUND + 1, lambda together: 60.0 if together else 27.0)
     assert not rows.together
+
+
+@pytest.mark.parametrize(("timed", "changes"), [(ENOUGH - 1, False), (ENOUGH, True)])
+def test_few_rows_that_ran_alone_decide_nothing(timed: int, changes: bool) -> None:
+    rows = SingleRows(together=True)
+    for count in range(FIRST_ROUND + 1):
+        together = rows.next()
+        if together or count >= FIRST_ROUND - timed:
+            rows.took(together, 2.0 if together else 1.0)
+    assert rows.together is not changes
 
 
 def test_rows_that_were_begun_and_never_done_decide_nothing() -> None:

@@ -5,10 +5,10 @@ from torch import Tensor, nn
 from predictor.ways import PLAIN, WAYS, Way, possible_ways
 
 NAMES = {
-    "cpu": ["packed fp32", "packed bf16", "eager fp32 channels_last", "eager bf16 channels_last"],
+    "cpu": ["packed bf16", "packed fp32", "eager bf16 channels_last", "eager fp32 channels_last"],
     "cuda": [
-        "eager fp32 channels_last",
         "eager bf16 channels_last",
+        "eager fp32 channels_last",
         "eager fp16 channels_last",
     ],
 }
