@@ -286,6 +286,24 @@ def test_what_can_be_packed_is_packed_where_that_is_faster(
     assert compare(plain, engine.run(rows), 1.0)[1]
 
 
+@pytest.mark.parametrize(("plain_s", "tried"), [(2.9, 3), (3.1, 2)])
+def test_where_one_way_has_won_no_more_are_tried(plain_s: float, tried: int) -> None:
+    seen: set[tuple[torch.dtype, bool]] = set()
+
+    def say(x: Tensor) -> dict[str, Tensor]:
+        plain = x.is_contiguous() and x.dtype == torch.float32
+        seen.add((x.dtype, plain))
+        now[0] += plain_s if plain else 1.0
+        return echo(x)
+
+    now = [0.0]
+    card = replace(CNN, precisions=BOTH)
+    engine = Engine(card, Stub(say), Predictor(device="cpu", threads=1), clock=lambda: now[0])
+    engine.warm_up()
+    assert len(seen) == tried
+    assert engine.way.precision == "bf16"
+
+
 def test_a_way_that_is_far_behind_is_timed_once() -> None:
     passes: list[str] = []
 
