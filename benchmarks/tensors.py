@@ -11,24 +11,26 @@ import multiprocessing
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import grpc
 import numpy as np
-from kserve.protocol.grpc import grpc_predict_v2_pb2 as messages
+from numpy.typing import NDArray
 
 from ctscan.pair import THREADS_SLEEP
 from ctscan.predict import free_address
-from serving.phantom import phantom
-from serving.settings import MODEL_NAME
+from serving.phantom import golden_rows
+from transformer.client import infer_request
+
+if TYPE_CHECKING:
+    from predictor.engine import Engine
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 ECHO = "/echo/Echo"
-SIDE = 224
 LIMITS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 
@@ -44,7 +46,8 @@ def main() -> None:
     asked = parser.parse_args()
     sizes = [int(rows) for rows in asked.rows.split(",")]
     figures = []
-    bare = bare_engine()
+    engine = bare_engine()
+    given = {rows: golden_rows(engine.card.input, rows) for rows in sizes}
     echo = free_address()
     spawn = multiprocessing.get_context("spawn")
     server = spawn.Process(target=serve_echo, args=(echo,), daemon=True)
@@ -52,12 +55,15 @@ def main() -> None:
     for clients in [int(number) for number in asked.clients.split(",")]:
         with ProcessPoolExecutor(clients, spawn) as pool:
             for rows in sizes:
-                served = partial(drive, pool, clients, asked.address, INFER, rows, asked.seconds)
-                echoed = partial(drive, pool, clients, echo, ECHO, rows, asked.seconds)
+                payload = infer_request(given[rows], engine.card).SerializeToString()
+                calls = (payload, rows, asked.seconds)
+                served = partial(drive, pool, clients, asked.address, INFER, *calls)
+                echoed = partial(drive, pool, clients, echo, ECHO, *calls)
+                bare = partial(run_for, engine, given[rows], asked.seconds)
                 served(), echoed()
                 figures.append(
                     {"clients": clients, "rows": rows}
-                    | in_turns(served, echoed, partial(bare, rows, asked.seconds), asked.rounds)
+                    | in_turns(served, echoed, bare, asked.rounds)
                 )
                 print(line(figures[-1]), flush=True)
     server.terminate()
@@ -83,8 +89,8 @@ def line(figures: dict[str, float]) -> str:
     )
 
 
-def bare_engine() -> Callable[[int, float], float]:
-    """What measures rows a second of the fastest engine, with copies to the device and back."""
+def bare_engine() -> "Engine":
+    """The fastest engine of the weights and the card that the environment names."""
     # OpenMP reads its environment when torch is loaded: only from here on, as the services have it.
     os.environ.update(THREADS_SLEEP)
     from predictor.__main__ import load_engine
@@ -95,30 +101,37 @@ def bare_engine() -> Callable[[int, float], float]:
     engine = load_engine(read_settings(dict(os.environ)))
     engine.warm_up()
     print(f"bare engine: {engine.way.name} on {engine.device.type}", flush=True)
+    return engine
 
-    def rows_per_second(rows: int, seconds: float) -> float:
-        given = [phantom(seed, SIDE, SIDE)[..., np.newaxis] for seed in range(rows)]
-        engine.run(given)
-        done, start = 0, time.perf_counter()
-        while time.perf_counter() - start < seconds:
-            engine.run(given)
-            done += rows
-        return done / (time.perf_counter() - start)
 
-    return rows_per_second
+def run_for(engine: "Engine", rows: Sequence[NDArray[np.uint8]], seconds: float) -> float:
+    """Rows a second of the engine, with copies to the device and back."""
+    engine.run(rows)
+    done, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        engine.run(rows)
+        done += len(rows)
+    return done / (time.perf_counter() - start)
 
 
 def drive(
-    pool: ProcessPoolExecutor, clients: int, address: str, method: str, rows: int, seconds: float
+    pool: ProcessPoolExecutor,
+    clients: int,
+    address: str,
+    method: str,
+    payload: bytes,
+    rows: int,
+    seconds: float,
 ) -> float:
     """Rows a second that all clients together get answered."""
-    calls = pool.map(partial(call_for, address, method, rows, seconds), range(clients))
+    calls = pool.map(partial(call_for, address, method, payload, rows, seconds), range(clients))
     return sum(calls)
 
 
-def call_for(address: str, method: str, rows: int, seconds: float, seed: int) -> float:
+def call_for(
+    address: str, method: str, payload: bytes, rows: int, seconds: float, client: int
+) -> float:
     """Rows a second of one client. Runs in a process of its own."""
-    payload = request(rows, seed)
     with grpc.insecure_channel(address, options=LIMITS) as channel:
         call = channel.unary_unary(method)
         call(payload, timeout=60)
@@ -127,19 +140,6 @@ def call_for(address: str, method: str, rows: int, seconds: float, seed: int) ->
             call(payload, timeout=60)
             done += rows
         return done / (time.perf_counter() - start)
-
-
-def request(rows: int, seed: int) -> bytes:
-    """A ModelInfer message with grey rows."""
-    batch = np.stack([phantom(seed + index, SIDE, SIDE) for index in range(rows)])
-    tensor = messages.ModelInferRequest.InferInputTensor(
-        name="image", datatype="UINT8", shape=[rows, SIDE, SIDE, 1]
-    )
-    message: Any = messages.ModelInferRequest(
-        model_name=MODEL_NAME, inputs=[tensor], raw_input_contents=[batch.tobytes()]
-    )
-    found: bytes = message.SerializeToString()
-    return found
 
 
 def serve_echo(address: str) -> None:
