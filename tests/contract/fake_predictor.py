@@ -1,9 +1,8 @@
-"""A predictor that does as it is told: late, of another version, or absent. Logits are the mean
+"""A predictor that does as it is told: held, of another version, or absent. Logits are the mean
 grey values of an image's four quarters, so that each image has its own."""
 
 import json
 import threading
-import time
 from concurrent import futures
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,7 +18,6 @@ from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import (
 from numpy.typing import NDArray
 
 from serving.card import Card, InputSpec
-from tests.contract.services import free_address
 
 CARD = Card("resnet18", InputSpec(64, 64), weights_sha256="0" * 64)
 
@@ -33,21 +31,22 @@ def quarters(rows: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 class FakePredictor(GRPCInferenceServiceServicer):  # type: ignore[misc]  # generated, untyped
-    """`delay_s` is how long an answer takes; `version` is what answers say instead of the card's.
+    """Answers wait for `gate` to be open; `version` is what they say instead of the card's.
 
     With a gate in its card it offers distances too. `calls` counts the batches that came.
     """
 
     def __init__(self) -> None:
         self.card = self.original = CARD
-        self.delay_s = 0.0
+        self.gate = threading.Event()
+        self.gate.set()
         self.version: str | None = None
         self.ready = True
         self.calls = 0
-        self.grpc_address = free_address()
         self._server = grpc.server(futures.ThreadPoolExecutor(8))
         add_GRPCInferenceServiceServicer_to_server(self, self._server)
-        self._server.add_insecure_port(self.grpc_address)
+        port = self._server.add_insecure_port("127.0.0.1:0")
+        self.grpc_address = f"127.0.0.1:{port}"
         fake = self
 
         class Card(BaseHTTPRequestHandler):
@@ -72,6 +71,7 @@ class FakePredictor(GRPCInferenceServiceServicer):  # type: ignore[misc]  # gene
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.gate.set()
         self._server.stop(None).wait()
         self._http.shutdown()
         self._thread.join()
@@ -95,7 +95,7 @@ class FakePredictor(GRPCInferenceServiceServicer):  # type: ignore[misc]  # gene
 
     def ModelInfer(self, request: Any, context: Any) -> Any:
         self.calls += 1
-        time.sleep(self.delay_s)
+        self.gate.wait()
         if request.parameters["input_digest"].string_param != self.card.input.digest:
             self._refuse(context)
         (tensor,) = request.inputs

@@ -28,7 +28,7 @@ from transformer.statistics import summarise
 
 ROOT = Path(__file__).parents[2]
 # Generous: only a hang reaches it.
-READY_S = 90.0
+READY_S = 300.0
 STOP_S = 20.0
 
 
@@ -181,11 +181,18 @@ class Pair:
         return self.predictor.text() + self.transformer.text()
 
 
+GIVEN: set[str] = set()
+
+
 def free_address() -> str:
-    """A loopback address that was free a moment ago."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{listener.getsockname()[1]}"
+    """A loopback address that was free a moment ago, another one each time."""
+    while True:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{listener.getsockname()[1]}"
+        if address not in GIVEN:
+            GIVEN.add(address)
+            return address
 
 
 def write_config(path: Path, **sections: Mapping[str, Any]) -> Path:

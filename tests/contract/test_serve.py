@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import grpc
@@ -54,8 +55,12 @@ class Served(Process):
 
     def children(self) -> dict[str, psutil.Process]:
         """Both services by name."""
-        found = psutil.Process(self.pid).children()
-        return {child.cmdline()[-1]: child for child in found if child.cmdline()}
+        found: dict[str, psutil.Process] = {}
+        for child in psutil.Process(self.pid).children():
+            with suppress(psutil.NoSuchProcess):
+                # Empty for a moment where it becomes another program.
+                found |= dict.fromkeys(child.cmdline()[-1:], child)
+        return found
 
     def wait_children(self) -> dict[str, psutil.Process]:
         until(lambda: {"predictor", "transformer"} <= set(self.children()), "both started", self)

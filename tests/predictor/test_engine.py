@@ -16,6 +16,7 @@ from torch.nn import functional
 from predictor.checkpoint import build_network
 from predictor.distance import distances
 from predictor.engine import Engine, EngineError, Scores, choose_device, compare
+from predictor.ways import PLAIN
 from serving.card import Card, InputSpec
 from serving.settings import ConfigError, Predictor
 
@@ -172,6 +173,7 @@ def test_trying_other_ways_leaves_the_weights_as_they_were() -> None:
     network = cnn()
     before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
     engine = Engine(CNN, network, Predictor(device="cpu"), clock=lambda: 0.0)
+    engine.use(PLAIN)
     rows = random_rows(4, 32, 32, 3)
     expected = logits_of(engine.run(rows))
     engine.warm_up()
@@ -333,14 +335,12 @@ def test_rows_run_side_by_side_and_one_on_as_many_threads_as_are_faster(
         seen.append((len(x), torch.get_num_threads()))
         return {"logits": x.flatten(1)[:, :4]}
 
-    before = torch.get_num_threads()
     engine = Engine(CNN, Stub(say), Predictor(device="cpu", threads=3), clock=clock)
     engine.warm_up()
     for rows, passes in ((1, [(1, alone)]), (10, [(3, 1), (3, 1), (4, 1)])):
         seen.clear()
         engine.run(random_rows(rows, 32, 32, 3))
         assert sorted(seen) == passes
-    torch.set_num_threads(before)
 
 
 def test_a_row_that_finds_another_under_way_takes_one_core(monkeypatch: pytest.MonkeyPatch) -> None:

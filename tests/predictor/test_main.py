@@ -17,7 +17,14 @@ from predictor import __main__ as program
 from predictor.checkpoint import CheckpointError, build_network, weights_sha256
 from predictor.engine import EngineError
 from serving.card import IMAGENET_MEAN, IMAGENET_STD, Card, CardError, InputSpec, write_card
-from serving.settings import ConfigError, Predictor, Process, Settings, read_settings
+from serving.settings import (
+    ENVIRONMENT,
+    ConfigError,
+    Predictor,
+    Process,
+    Settings,
+    read_settings,
+)
 
 CARD = Card("custom_cnn", InputSpec(32, 32), arguments={"hidden_dims": [4], "fc_hidden": 8})
 PATIENCE_S = 120.0
@@ -56,9 +63,10 @@ class Running:
     """`python -m predictor` on Unix sockets in a folder; one that hangs is killed in the end."""
 
     def __init__(self, folder: Path, **changes: str) -> None:
+        inherited = {key: val for key, val in os.environ.items() if key not in ENVIRONMENT}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "predictor"],
-            env={**os.environ, **environment(folder, **changes)},
+            env={**inherited, **environment(folder, **changes)},
             stderr=subprocess.PIPE,
             text=True,
         )

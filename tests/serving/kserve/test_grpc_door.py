@@ -310,8 +310,8 @@ async def test_a_client_that_leaves_ends_its_work_and_is_no_error(
 ) -> None:
     model.gate.clear()
     with caplog.at_level(logging.INFO):
-        call = stub.ModelInfer(INFER, timeout=0.2 if ended_by == "deadline" else None)
-        await model.entered.acquire()
+        call = stub.ModelInfer(INFER, timeout=2.0 if ended_by == "deadline" else None)
+        await asyncio.wait_for(model.entered.acquire(), 30)
         if ended_by == "cancel":
             call.cancel()
         await asyncio.wait_for(model.cancelled.wait(), 30)
@@ -368,9 +368,9 @@ async def test_a_call_whose_client_left_is_counted_as_cancelled(
 ) -> None:
     model.gate.clear()
     call = stub.ModelInfer(INFER)
-    await model.entered.acquire()
+    await asyncio.wait_for(model.entered.acquire(), 30)
     call.cancel()
-    await model.cancelled.wait()
+    await asyncio.wait_for(model.cancelled.wait(), 30)
     while not counted(registry):
         await asyncio.sleep(0)
     assert counted(registry) == {("ModelInfer", "CANCELLED"): 1}
