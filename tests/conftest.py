@@ -2,7 +2,8 @@ import asyncio
 import os
 
 # The tests send nothing but to themselves, and are of the CPU; services they start inherit it.
-os.environ.update(NO_PROXY="127.0.0.1,localhost,::1", CUDA_VISIBLE_DEVICES="")
+os.environ.update(dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1,localhost,::1"))
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 def pytest_configure() -> None:

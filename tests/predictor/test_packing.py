@@ -11,13 +11,10 @@ from predictor.networks.efficientnet_lite0 import SameConv2d
 from predictor.packing import Layouts, PackedConvolution, pack
 
 RAW_SHAPE = torch.Size((1, 64, 9, 9))
-BF16 = pytest.param(
-    torch.bfloat16,
-    0.05,
-    marks=pytest.mark.skipif(
-        not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="oneDNN has no bf16 on this CPU"
-    ),
+needs_bf16 = pytest.mark.skipif(
+    not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="oneDNN has no bf16 on this CPU"
 )
+BF16 = pytest.param(torch.bfloat16, 0.05, marks=needs_bf16)
 
 
 def network_of(name: str) -> nn.Module:
@@ -98,6 +95,7 @@ def test_nothing_but_packed_convolutions_is_left_of_the_layers(name: str, count:
     assert not any(isinstance(part, kinds) for part in packed.modules())
 
 
+@needs_bf16
 @pytest.mark.parametrize(("name", "exact"), [("resnet18", 1), ("efficientnet_lite0", 2)])
 def test_the_first_convolution_and_depthwise_ones_after_it_stay_in_fp32(
     name: str, exact: int
