@@ -22,7 +22,7 @@ from predictor.passes import cut, rows_at_once
 from predictor.single_rows import SingleRows
 from predictor.ways import PLAIN, Way, possible_ways
 from serving.card import Card
-from serving.cpus import available_cpus
+from serving.cpus import available_cpus, give_way
 from serving.memory import give_back_freed_memory
 from serving.phantom import golden_rows
 from serving.settings import ConfigError, Predictor
@@ -75,6 +75,7 @@ def choose_device(wanted: str) -> torch.device:
 
 def work_on_one_core() -> None:
     """Set this thread alone: asked first, as a thread that is new takes the last setting of any."""
+    give_way()
     torch.get_num_threads()
     torch.set_num_threads(1)
 
@@ -110,7 +111,7 @@ class Engine:
         self._counting = Lock()
         self._begun = self._under_way = 0
         # Runs `warm_up` and `run`. On a GPU it is one thread, for cuDNN's plans are its maker's.
-        self.runner = ThreadPoolExecutor(self.in_flight, "engine")
+        self.runner = ThreadPoolExecutor(self.in_flight, "engine", initializer=give_way)
         # Each runs passes of its own on one core, so that none waits for a core that is busy.
         self._workers = ThreadPoolExecutor(self._threads, "pass", initializer=work_on_one_core)
         # One multiply and one add take bytes to normalised values: (v / 255 - mean) / std.

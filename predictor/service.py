@@ -1,7 +1,6 @@
 """The tensor door: V2 tensors in, a batch, scores out."""
 
 import asyncio
-import uuid
 from collections.abc import Hashable
 from concurrent.futures import Future
 from typing import Any
@@ -24,7 +23,7 @@ from serving.errors import (
     TooLarge,
 )
 from serving.kserve.lifecycle import Lifecycle
-from serving.request import current_request, until_deadline
+from serving.request import current_request, new_id, until_deadline
 from serving.settings import MODEL_NAME, Settings
 from serving.tensors import TensorSpec, only_input, parameter, read_array, requested, write_output
 
@@ -122,7 +121,7 @@ class TensorModel(Model):  # type: ignore[misc]  # the SDK is untyped
                 list(rows), current_request().deadline, key=rows.shape[-1]
             )
         return InferResponse(
-            payload.id or uuid.uuid4().hex,
+            payload.id or new_id(),
             MODEL_NAME,
             [write_output(OUTPUTS[name], _column(scores, name)) for name in names],
             model_version=card.version,

@@ -64,6 +64,10 @@ DOORS: dict[type[ServiceError], Door] = {
     errors.NoActivationMaps: Door(501, grpc.StatusCode.UNIMPLEMENTED, "No activation maps"),
 }
 
+# Logged at DEBUG alone: they come when there is no time for anything, and metrics count them by
+# reason.
+QUIET = errors.Overloaded
+
 
 class ProblemField(BaseModel):
     """One wrong field of the request."""

@@ -20,7 +20,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serving import errors
 from serving.byte_budget import ByteBudget
 from serving.doors import (
+    DOORS,
     PROBLEM_MEDIA_TYPE,
+    QUIET,
     as_service_error,
     door_of,
     problem,
@@ -130,7 +132,8 @@ class _Answer:
         await self._send(message)
 
     def log(self) -> None:
-        level = logging.INFO if self._status >= 400 else logging.DEBUG
+        failed = self._status >= 400 and self._status != DOORS[QUIET].status
+        level = logging.INFO if failed else logging.DEBUG
         if logger.isEnabledFor(level) and not _is_probe(self._scope["path"]):
             route = self._scope.get("route")
             logger.log(

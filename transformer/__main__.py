@@ -17,7 +17,7 @@ from prometheus_client import REGISTRY
 from serving import __version__
 from serving.byte_budget import ByteBudget
 from serving.card import CLASSES
-from serving.cpus import available_cpus
+from serving.cpus import available_cpus, give_way
 from serving.json_body import MOST_PARTS
 from serving.kserve.arguments import with_arguments
 from serving.kserve.both_doors import both_doors
@@ -67,7 +67,7 @@ async def transformer(settings: Settings) -> None:
     metrics.feedback_durable.set(process.feedback_durable)
     watch_process(REGISTRY)
     cpus = settings.transformer.decode_threads or available_cpus()
-    threads = ThreadPoolExecutor(cpus, thread_name_prefix="decode")
+    threads = ThreadPoolExecutor(cpus, "decode", give_way)
     # A pool of its own: a volume that hangs must not keep slices from being decoded.
     writers = ThreadPoolExecutor(STORAGE_THREADS, thread_name_prefix="storage")
     storage = FairPool(writers, STORAGE_THREADS)

@@ -6,7 +6,6 @@ Explaining takes the same way and asks the predictor for its activation maps too
 """
 
 import asyncio
-import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -24,7 +23,7 @@ from serving.errors import (
     ServiceError,
     StaleCard,
 )
-from serving.request import current_request, until_deadline
+from serving.request import current_request, new_id, until_deadline
 from serving.settings import Limits
 from transformer.client import Answer, PredictorClient
 from transformer.decode import Slice, decode
@@ -249,4 +248,4 @@ def now() -> float:
 
 def prediction_of(answer: Answer, evidence: Evidence) -> Prediction:
     """The predictor's answer for one row as a prediction with an id of its own."""
-    return predict_from(answer.logits, answer.card, evidence, uuid.uuid4().hex)
+    return predict_from(answer.logits, answer.card, evidence, new_id())

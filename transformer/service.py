@@ -1,7 +1,6 @@
 """The V1 and V2 doors: images in JSON or tensors in, the one `Prediction` out."""
 
 import json
-import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
@@ -11,7 +10,7 @@ from pydantic import BaseModel
 
 from serving.card import CLASSES
 from serving.errors import FieldError, InvalidField, InvalidRequest, TooLarge
-from serving.request import until_deadline
+from serving.request import new_id, until_deadline
 from serving.settings import MODEL_NAME, Limits
 from serving.tensors import (
     TensorSpec,
@@ -95,7 +94,7 @@ class ImageModel(Model):  # type: ignore[misc]  # the SDK is untyped
         images = await self._beside_the_loop(texts or [], partial(read_bytes, tensor, INPUT))
         predictions = await self._pipeline.predict(images)
         return InferResponse(
-            payload.id or uuid.uuid4().hex,
+            payload.id or new_id(),
             MODEL_NAME,
             [self._output(name, predictions) for name in names],
             model_version=predictions[0].model.version,

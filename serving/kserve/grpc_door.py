@@ -18,6 +18,7 @@ from serving.byte_budget import ByteBudget
 from serving.doors import (
     CARD_TRAILER,
     ERROR_TRAILER,
+    QUIET,
     RETRY_TRAILER,
     as_service_error,
     door_of,
@@ -75,7 +76,9 @@ class GrpcDoor(AsyncServerInterceptor):
         except Exception as error:
             shown = translate(error) or as_service_error(error)
             code = door_of(shown).code
-            logger.info("request", extra={"method": method_name, "error": type(shown).__name__})
+            level = logging.DEBUG if isinstance(shown, QUIET) else logging.INFO
+            said = {"method": method_name, "error": type(shown).__name__}
+            logger.log(level, "request", extra=said)
             detail = shown.detail[:DETAIL_CHARS]
             await context.abort(code, detail, trailers(shown, identity))
         finally:

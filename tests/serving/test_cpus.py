@@ -1,9 +1,11 @@
 import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from serving.cpus import available_cpus
+from serving.cpus import NICER, available_cpus, give_way
 
 
 @pytest.fixture(autouse=True)
@@ -44,3 +46,25 @@ def test_the_affinity_counts_where_there_is_no_quota(
     assert available_cpus(tmp_path) == 8
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3})
     assert available_cpus(tmp_path) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="niceness is a thread's own on Linux alone")
+def test_a_thread_that_gives_way_is_nicer_than_the_main_one_and_no_nicer_for_its_parent() -> None:
+    def niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, 0)
+
+    def of_a_child() -> int:
+        with ThreadPoolExecutor(1, initializer=give_way) as child:
+            return child.submit(niceness).result()
+
+    main = os.getpriority(os.PRIO_PROCESS, os.getpid())
+    with ThreadPoolExecutor(1, initializer=give_way) as parent:
+        found = [parent.submit(niceness).result(), parent.submit(of_a_child).result()]
+    assert found == [min(19, main + NICER)] * 2
+    assert niceness() == main
+
+
+def test_where_niceness_is_of_the_process_it_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(os, "setpriority", lambda *_: pytest.fail("the event loop would be nicer"))
+    give_way()

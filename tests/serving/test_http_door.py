@@ -484,11 +484,11 @@ def test_openapi_shows_problems_and_no_errors_that_are_never_answered() -> None:
 # --- logs ------------------------------------------------------------------------------------
 
 
-async def test_a_refused_request_is_logged_by_its_route_and_not_by_its_path_or_query(
+async def test_a_failed_request_is_logged_by_its_route_and_not_by_its_path_or_query(
     client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, "serving"):
-        await client.get("/fails/ours", params={"patient": SECRET})
+        await client.get("/fails/wrapped", params={"patient": SECRET})
         await client.get(f"/nothing/{SECRET}")
         await client.post("/upload", files={"file": (f"{SECRET}.png", b"x")})
         await client.get("/context")
@@ -496,9 +496,18 @@ async def test_a_refused_request_is_logged_by_its_route_and_not_by_its_path_or_q
         (record.__dict__["method"], record.__dict__["route"], record.__dict__["status"])
         for record in caplog.records
     ]
-    assert shown == [("GET", "/fails/{kind}", 429), ("GET", "none", 404), ("POST", "/upload", 400)]
+    assert shown == [("GET", "/fails/{kind}", 500), ("GET", "none", 404), ("POST", "/upload", 400)]
     assert all(record.__dict__["ms"] >= 0 for record in caplog.records)
     assert "Jane" not in str([record.__dict__ for record in caplog.records])
+
+
+async def test_what_the_metrics_count_as_shed_is_logged_at_debug_alone(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    for level, logged in ((logging.INFO, []), (logging.DEBUG, [429])):
+        with caplog.at_level(level, "serving"):
+            await client.get("/fails/ours")
+        assert [record.__dict__["status"] for record in caplog.records] == logged
 
 
 async def test_every_request_is_logged_at_debug(

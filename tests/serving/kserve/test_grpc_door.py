@@ -333,6 +333,16 @@ async def test_a_refused_call_is_logged_by_method_and_class_alone(
     assert SECRET not in str(record.__dict__)
 
 
+async def test_what_the_metrics_count_as_shed_is_logged_at_debug_alone(
+    stub: Any, model: Toy, caplog: pytest.LogCaptureFixture
+) -> None:
+    model.fail = lambda: errors.Overloaded("full")
+    for level, logged in ((logging.INFO, []), (logging.DEBUG, ["Overloaded"])):
+        with caplog.at_level(level, "serving"):
+            await refused(stub.ModelInfer(INFER))
+        assert [record.__dict__["error"] for record in caplog.records] == logged
+
+
 def counted(registry: CollectorRegistry) -> dict[tuple[str, str], float]:
     """Requests by method and code."""
     return {
