@@ -106,7 +106,7 @@ def parts(figures: Figures) -> str:
         ("70 %, independent clients: p99 ÷ p50", "open.independent.p99_to_p50", "{:.1f}"),
         ("70 %, independent clients: p50", "open.independent.p50_ms", "{:.0f} ms"),
         (
-            "twice the capacity: answered ÷ capacity, the client's share not taken off",
+            "twice the capacity: answered ÷ capacity, what the client takes not left out",
             "overload.answered",
             "{:.2f}",
         ),

@@ -137,6 +137,7 @@ def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     to 0.14 s meanwhile.
     """
     gc.freeze()
+    gc.enable()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())
 
