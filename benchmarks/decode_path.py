@@ -18,6 +18,7 @@ from benchmarks.others import Others
 from benchmarks.scene import Scene
 from serving.admission import Rate
 from serving.card import Card
+from serving.cpus import give_way
 from serving.request import CURRENT, Request
 from transformer.client import Answer
 from transformer.drift import DriftLog
@@ -71,7 +72,7 @@ async def _turns(scene: Scene, seconds: float) -> list[tuple[float, float]]:
         clock=_now,
     )
     drift.start()
-    with ThreadPoolExecutor(scene.cores) as threads:
+    with ThreadPoolExecutor(scene.cores, "decode", give_way) as threads:
         pipeline = Pipeline(
             Instant(scene.bare.engine.card),  # type: ignore[arg-type]
             drift,

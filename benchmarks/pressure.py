@@ -36,21 +36,17 @@ def measure_overload(scene: Scene, seconds: float) -> dict[str, float]:
 
     The answered are counted once the queue is full: before that what is decoded fills it. They are
     compared with the capacity just before or after, whichever was greater: a machine may be slower
-    than it was minutes ago. Goodput is of the cores that the client leaves, as it sends twice as
-    much in the middle.
+    than it was minutes ago.
     """
     target = request.predict(scene.service.url, scene.images)
-    before = run(closed_loop(target, CONNECTIONS, seconds / 2))
-    filling = scene.settings.limits.queue_rows / before.per_second
-    load = run(open_loop(target, arrivals.even(2 * before.per_second, filling + seconds)))
-    after = run(closed_loop(target, CONNECTIONS, seconds / 2))
+    before = _capacity(target, seconds / 2)
+    filling = scene.settings.limits.queue_rows / before
+    load = run(open_loop(target, arrivals.even(2 * before, filling + seconds)))
+    after = _capacity(target, seconds / 2)
     answered = replace(load, start=load.start + filling).per_second
     refusals = load.ms_of(REFUSED)
     return {
-        "overload.goodput": answered
-        / _left_by_client(scene, load)
-        / max(it.per_second / _left_by_client(scene, it) for it in (before, after)),
-        "overload.answered": answered / max(before.per_second, after.per_second),
+        "overload.goodput": answered / max(before, after),
         "overload.refused": len(refusals),
         "overload.refused_p50_ms": percentile(refusals, 50),
         "overload.refused_p99_ms": percentile(refusals, 99),
@@ -82,11 +78,6 @@ def measure_bulk(scene: Scene, seconds: float) -> dict[str, float]:
 def _capacity(target: Target, seconds: float) -> float:
     """Answers a second at as many connections as keep the service busy."""
     return run(closed_loop(target, CONNECTIONS, seconds)).per_second
-
-
-def _left_by_client(scene: Scene, load: Load) -> float:
-    """Cores, on average."""
-    return scene.cores - load.client_cpu_s / load.wall_s
 
 
 async def _beside(single: Target, bulk: Target, seconds: float) -> Load:

@@ -105,11 +105,6 @@ def parts(figures: Figures) -> str:
         ("— ÷ bare decode and resize", "ratio.transformer", "{:.2f}"),
         ("70 %, independent clients: p99 ÷ p50", "open.independent.p99_to_p50", "{:.1f}"),
         ("70 %, independent clients: p50", "open.independent.p50_ms", "{:.0f} ms"),
-        (
-            "twice the capacity: answered ÷ capacity, what the client takes not left out",
-            "overload.answered",
-            "{:.2f}",
-        ),
         ("twice the capacity: answered, p99", "overload.p99_ms", "{:.0f} ms"),
         ("twice the capacity: neither 200 nor 429", "overload.neither", "{:.0f}"),
         ("one batch of the largest size", "bulk.bucket_ms", "{:.0f} ms"),

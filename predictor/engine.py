@@ -75,7 +75,6 @@ def choose_device(wanted: str) -> torch.device:
 
 def work_on_one_core() -> None:
     """Set this thread alone: asked first, as a thread that is new takes the last setting of any."""
-    give_way()
     torch.get_num_threads()
     torch.set_num_threads(1)
 
@@ -110,9 +109,12 @@ class Engine:
         self._single_rows = SingleRows()
         self._counting = Lock()
         self._begun = self._under_way = 0
-        # Runs `warm_up` and `run`. On a GPU it is one thread, for cuDNN's plans are its maker's.
-        self.runner = ThreadPoolExecutor(self.in_flight, "engine", initializer=give_way)
-        # Each runs passes of its own on one core, so that none waits for a core that is busy.
+        # Runs `warm_up` and `run`. On a GPU it is one thread, for cuDNN's plans are its maker's; it
+        # passes on what the GPU waits for.
+        own_setting = give_way if self.device.type == "cpu" else None
+        self.runner = ThreadPoolExecutor(self.in_flight, "engine", initializer=own_setting)
+        # Each runs passes of its own on one core, so that none waits for a core that is busy. They
+        # are as nice as the runner that starts them.
         self._workers = ThreadPoolExecutor(self._threads, "pass", initializer=work_on_one_core)
         # One multiply and one add take bytes to normalised values: (v / 255 - mean) / std.
         mean, std = torch.tensor(card.mean), torch.tensor(card.std)

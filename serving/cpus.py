@@ -3,6 +3,7 @@
 import math
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
@@ -25,11 +26,12 @@ def give_way() -> None:
 
     They need them for a moment only, and what computes waits for them next: docs/engine.md has
     what it is worth. On Linux niceness is a thread's own and what it starts inherits it; elsewhere
-    it would be the process, event loop and all.
+    it would be the process, event loop and all. Where it is not permitted all are alike.
     """
     if sys.platform == "linux":
-        main_thread = os.getpriority(os.PRIO_PROCESS, os.getpid())
-        os.setpriority(os.PRIO_PROCESS, 0, main_thread + NICER)
+        with suppress(OSError):
+            main_thread = os.getpriority(os.PRIO_PROCESS, os.getpid())
+            os.setpriority(os.PRIO_PROCESS, 0, main_thread + NICER)
 
 
 def _quota_v2(cgroup: Path) -> float:

@@ -64,9 +64,8 @@ DOORS: dict[type[ServiceError], Door] = {
     errors.NoActivationMaps: Door(501, grpc.StatusCode.UNIMPLEMENTED, "No activation maps"),
 }
 
-# Logged at DEBUG alone: they come when there is no time for anything, and metrics count them by
-# reason.
-QUIET = errors.Overloaded
+# Others at INFO. These come when there is no time for anything, and metrics count them by reason.
+LOGGED_AT_DEBUG = errors.Overloaded
 
 
 class ProblemField(BaseModel):

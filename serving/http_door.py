@@ -21,8 +21,8 @@ from serving import errors
 from serving.byte_budget import ByteBudget
 from serving.doors import (
     DOORS,
+    LOGGED_AT_DEBUG,
     PROBLEM_MEDIA_TYPE,
-    QUIET,
     as_service_error,
     door_of,
     problem,
@@ -132,7 +132,7 @@ class _Answer:
         await self._send(message)
 
     def log(self) -> None:
-        failed = self._status >= 400 and self._status != DOORS[QUIET].status
+        failed = self._status >= 400 and self._status != DOORS[LOGGED_AT_DEBUG].status
         level = logging.INFO if failed else logging.DEBUG
         if logger.isEnabledFor(level) and not _is_probe(self._scope["path"]):
             route = self._scope.get("route")

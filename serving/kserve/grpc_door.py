@@ -18,7 +18,7 @@ from serving.byte_budget import ByteBudget
 from serving.doors import (
     CARD_TRAILER,
     ERROR_TRAILER,
-    QUIET,
+    LOGGED_AT_DEBUG,
     RETRY_TRAILER,
     as_service_error,
     door_of,
@@ -76,7 +76,7 @@ class GrpcDoor(AsyncServerInterceptor):
         except Exception as error:
             shown = translate(error) or as_service_error(error)
             code = door_of(shown).code
-            level = logging.DEBUG if isinstance(shown, QUIET) else logging.INFO
+            level = logging.DEBUG if isinstance(shown, LOGGED_AT_DEBUG) else logging.INFO
             said = {"method": method_name, "error": type(shown).__name__}
             logger.log(level, "request", extra=said)
             detail = shown.detail[:DETAIL_CHARS]

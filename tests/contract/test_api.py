@@ -3,8 +3,11 @@
 import base64
 import csv
 import json
+import os
 import re
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ import httpx
 import pytest
 
 from serving.card import CLASSES
+from serving.cpus import NICER
 from tests.contract.services import Pair, Predictor, Transformer, until, write_config
 from tests.contract.slices import slice_png
 from tests.images import uniform_png
@@ -361,6 +365,23 @@ def test_the_predictors_metrics_have_their_names(
     assert names(text) >= (OLD - {"prediction_error_total"}) | HTTP | BOTH
     assert 'ctscan_stage_seconds_count{stage="compute"}' in text
     assert f'version="{pair.card.version}"' in text
+
+
+# Threads
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="niceness is a thread's own on Linux alone")
+def test_threads_that_compute_give_way_in_both_services(
+    pair: Pair, rest: httpx.Client, slices: list[bytes]
+) -> None:
+    rest.post("/predict", files={"file": slices[0]})
+    for process in (pair.predictor, pair.transformer):
+        found = set()
+        for task in Path(f"/proc/{process.pid}/task").iterdir():
+            with suppress(ProcessLookupError):  # it has ended meanwhile
+                found.add(os.getpriority(os.PRIO_PROCESS, int(task.name)))
+        main = os.getpriority(os.PRIO_PROCESS, process.pid)
+        assert found == {main, min(19, main + NICER)}
 
 
 # Without weights

@@ -71,9 +71,11 @@ def held(fakes: Sequence[FakePredictor]) -> Iterator[None]:
     """Nothing is answered until the block ends."""
     for fake in fakes:
         fake.gate.clear()
-    yield
-    for fake in fakes:
-        fake.gate.set()
+    try:
+        yield
+    finally:
+        for fake in fakes:
+            fake.gate.set()
 
 
 def test_the_fake_answers_what_its_logits_say(fakes: Staged) -> None:

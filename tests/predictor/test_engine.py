@@ -1,5 +1,7 @@
 import logging
 import math
+import os
+import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,6 +20,7 @@ from predictor.distance import distances
 from predictor.engine import Engine, EngineError, Scores, choose_device, compare
 from predictor.ways import PLAIN
 from serving.card import Card, InputSpec
+from serving.cpus import NICER
 from serving.settings import ConfigError, Predictor
 
 Rows = NDArray[np.uint8]
@@ -341,6 +344,22 @@ def test_rows_run_side_by_side_and_one_on_as_many_threads_as_are_faster(
         seen.clear()
         engine.run(random_rows(rows, 32, 32, 3))
         assert sorted(seen) == passes
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="niceness is a thread's own on Linux alone")
+def test_passes_leave_the_cores_to_the_main_thread() -> None:
+    seen: list[int] = []
+
+    def say(x: Tensor) -> dict[str, Tensor]:
+        seen.append(os.getpriority(os.PRIO_PROCESS, 0))
+        return {"logits": x.flatten(1)[:, :4]}
+
+    engine = Engine(CNN, Stub(say), Predictor(device="cpu", threads=3), clock=slowing())
+    engine.runner.submit(engine.warm_up).result()
+    for rows in (1, 10):
+        engine.runner.submit(engine.run, random_rows(rows, 32, 32, 3)).result()
+    main = os.getpriority(os.PRIO_PROCESS, os.getpid())
+    assert set(seen) == {min(19, main + NICER)}
 
 
 def test_a_row_that_finds_another_under_way_takes_one_core(monkeypatch: pytest.MonkeyPatch) -> None:

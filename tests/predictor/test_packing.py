@@ -1,5 +1,4 @@
 from collections.abc import Callable
-from typing import TypeGuard
 
 import pytest
 import torch
@@ -54,7 +53,7 @@ def test_weights_lie_as_the_kernels_for_so_many_rows_on_so_many_threads_read_the
     capfd: pytest.CaptureFixture[str], dtype: torch.dtype, _: float
 ) -> None:
     network = network_of("efficientnet_lite0")
-    shapes = {"x".join(map(str, it.weight.shape)) for it in network.modules() if is_dense(it)}
+    shapes = {shape_of(it) for it in network.modules() if isinstance(it, nn.Conv2d)}
     packed = pack(network, dtype, rows_of(1, 288))
     for count, threads in ((1, 1), (1, 2), (2, 1), (3, 1), (4, 2)):
         torch.set_num_threads(threads)
@@ -67,8 +66,12 @@ def test_weights_lie_as_the_kernels_for_so_many_rows_on_so_many_threads_read_the
         assert [it for it in steps if ",reorder," in it and it.split(",")[-2] in shapes] == []
 
 
-def is_dense(part: nn.Module) -> TypeGuard[nn.Conv2d]:
-    return isinstance(part, nn.Conv2d) and part.groups == 1
+def shape_of(convolution: nn.Conv2d) -> str:
+    """That of its weights as oneDNN writes it, with the groups first if there are several."""
+    rows, *rest = convolution.weight.shape
+    several = convolution.groups > 1
+    sides = [convolution.groups, rows // convolution.groups, *rest] if several else [rows, *rest]
+    return "x".join(map(str, sides))
 
 
 def test_weights_that_are_read_alike_are_there_once() -> None:

@@ -68,3 +68,14 @@ def test_where_niceness_is_of_the_process_it_is_left_alone(monkeypatch: pytest.M
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setattr(os, "setpriority", lambda *_: pytest.fail("the event loop would be nicer"))
     give_way()
+
+
+def test_where_niceness_is_not_permitted_the_threads_work_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "setpriority", refuse)
+    with ThreadPoolExecutor(1, initializer=give_way) as threads:
+        assert threads.submit(int, "1").result() == 1
