@@ -71,7 +71,6 @@ class FakePredictor(GRPCInferenceServiceServicer):  # type: ignore[misc]  # gene
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.gate.set()
         self._server.stop(None).wait()
         self._http.shutdown()
         self._thread.join()

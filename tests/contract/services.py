@@ -1,7 +1,6 @@
 """The two services as real processes, and small weights for them."""
 
 import hashlib
-import os
 import signal
 import socket
 import subprocess
@@ -16,11 +15,13 @@ import httpx
 import torch
 import yaml
 
+from ctscan import predict
 from predictor.distance import bank_of
 from predictor.networks import NETWORKS
 from serving.card import Card, Gate, InputSpec, write_card
-from serving.settings import ENVIRONMENT, Limits
+from serving.settings import Limits
 from tests.contract.slices import row_of, slice_png
+from tests.environment import inherited
 from training.window import WINDOW
 from transformer.decode import decode
 from transformer.gate import grey_profile
@@ -42,12 +43,11 @@ class Process:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        inherited = {key: val for key, val in os.environ.items() if key not in ENVIRONMENT}
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", *self._arguments],
                 cwd=ROOT,
-                env={**inherited, **self.environment},
+                env={**inherited(), **self.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -186,13 +186,10 @@ GIVEN: set[str] = set()
 
 def free_address() -> str:
     """A loopback address that was free a moment ago, another one each time."""
-    while True:
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            address = f"127.0.0.1:{listener.getsockname()[1]}"
-        if address not in GIVEN:
-            GIVEN.add(address)
-            return address
+    while (address := predict.free_address()) in GIVEN:
+        pass
+    GIVEN.add(address)
+    return address
 
 
 def write_config(path: Path, **sections: Mapping[str, Any]) -> Path:

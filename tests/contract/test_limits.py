@@ -63,7 +63,6 @@ def fakes(staged: Staged) -> Iterator[Staged]:
     yield staged
     for fake in staged[1:]:
         fake.__dict__.update(card=staged[2].original, version=None)
-        fake.gate.set()
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -12,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from serving.settings import ENVIRONMENT
 from tests.contract.services import ROOT, Pair, free_address, write_config, write_weights
+from tests.environment import inherited
 
 
 @pytest.fixture
@@ -29,11 +28,10 @@ def folder(tmp_path: Path, slices: list[bytes]) -> Path:
 def predict(
     *arguments: str | Path, environment: Mapping[str, str] | None = None
 ) -> "subprocess.CompletedProcess[str]":
-    inherited = {key: val for key, val in os.environ.items() if key not in ENVIRONMENT}
     return subprocess.run(
         [sys.executable, "-m", "ctscan", "predict", *map(str, arguments)],
         cwd=ROOT,
-        env={**inherited, **(environment or {})},
+        env={**inherited(), **(environment or {})},
         capture_output=True,
         text=True,
         check=False,

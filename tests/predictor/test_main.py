@@ -1,5 +1,4 @@
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -17,14 +16,8 @@ from predictor import __main__ as program
 from predictor.checkpoint import CheckpointError, build_network, weights_sha256
 from predictor.engine import EngineError
 from serving.card import IMAGENET_MEAN, IMAGENET_STD, Card, CardError, InputSpec, write_card
-from serving.settings import (
-    ENVIRONMENT,
-    ConfigError,
-    Predictor,
-    Process,
-    Settings,
-    read_settings,
-)
+from serving.settings import ConfigError, Predictor, Process, Settings, read_settings
+from tests.environment import inherited
 
 CARD = Card("custom_cnn", InputSpec(32, 32), arguments={"hidden_dims": [4], "fc_hidden": 8})
 PATIENCE_S = 120.0
@@ -63,10 +56,9 @@ class Running:
     """`python -m predictor` on Unix sockets in a folder; one that hangs is killed in the end."""
 
     def __init__(self, folder: Path, **changes: str) -> None:
-        inherited = {key: val for key, val in os.environ.items() if key not in ENVIRONMENT}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "predictor"],
-            env={**inherited, **environment(folder, **changes)},
+            env={**inherited(), **environment(folder, **changes)},
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -291,14 +283,6 @@ def test_missing_weights_are_said_by_their_path(tmp_path: Path) -> None:
         program.load_engine(Settings(process=process))
 
 
-@pytest.fixture
-def threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("threads_wanted", [1, 2])
 def test_the_engine_may_be_loaded_twice_with_the_same_threads(
     threads_wanted: int, tmp_path: Path

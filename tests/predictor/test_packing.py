@@ -13,7 +13,6 @@ RAW_SHAPE = torch.Size((1, 64, 9, 9))
 needs_bf16 = pytest.mark.skipif(
     not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="oneDNN has no bf16 on this CPU"
 )
-BF16 = pytest.param(torch.bfloat16, 0.05, marks=needs_bf16)
 
 
 def network_of(name: str) -> nn.Module:
@@ -32,7 +31,10 @@ def rows_of(count: int, side: int = 224) -> Tensor:
 
 @torch.inference_mode()
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize(("dtype", "apart"), [(torch.float32, 1e-4), BF16])
+@pytest.mark.parametrize(
+    ("dtype", "apart"),
+    [(torch.float32, 1e-4), pytest.param(torch.bfloat16, 0.05, marks=needs_bf16)],
+)
 def test_a_packed_network_says_the_same_of_any_number_of_rows(
     name: str, dtype: torch.dtype, apart: float
 ) -> None:
@@ -48,9 +50,9 @@ def test_a_packed_network_says_the_same_of_any_number_of_rows(
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize(("dtype", "_"), [(torch.float32, 0), BF16])
+@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.bfloat16, marks=needs_bf16)])
 def test_weights_lie_as_the_kernels_for_so_many_rows_on_so_many_threads_read_them(
-    capfd: pytest.CaptureFixture[str], dtype: torch.dtype, _: float
+    capfd: pytest.CaptureFixture[str], dtype: torch.dtype
 ) -> None:
     network = network_of("efficientnet_lite0")
     shapes = {shape_of(it) for it in network.modules() if isinstance(it, nn.Conv2d)}

@@ -1,6 +1,5 @@
 import csv
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ import yaml
 
 from predictor.checkpoint import build_network, weights_sha256
 from serving.card import CLASSES, Card, InputSpec, read_card, write_card
+from tests.threads import kept_threads as kept_threads
 from tests.training.chest import plant
 from training.blanking import BLANKINGS
 from training.cue_swaps import CUE_SWAPS
@@ -50,14 +50,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
             path = picture.path.relative_to(home / "data")
             writer.writerow((picture.digest, CLASSES[picture.label], index % 2, path))
     return home
-
-
-@pytest.fixture(autouse=True)
-def _threads() -> Iterator[None]:
-    """`--threads` holds for the whole process."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 def run(home: Path, out: Path, *more: str | Path) -> None:
