@@ -6,6 +6,8 @@ if __name__ == "__main__":
     # What is imported is no garbage: looking for some takes 0.3 s. `run` enables it again.
     gc.disable()
 
+import predictor.lean_torch  # noqa: F401  # isort: skip  # before what imports torch
+
 import os
 import sys
 

@@ -66,8 +66,8 @@ def test_no_file_or_folder_is_a_junk_room() -> None:
         ("ctscan.__main__", ["torch"]),
         ("ctscan.command", ["kubernetes"]),
         ("predictor.server", ["PIL", "pandas", "kubernetes", "rich"]),
-        # A second of imports and more that are made while the engine warms up.
-        ("predictor.__main__", ["kserve"]),
+        # Half a second of imports that nobody needs, and a second while the engine warms up.
+        ("predictor.__main__", ["torch._meta_registrations", "kserve"]),
     ],
 )
 def test_a_program_starts_without_the_libraries_of_others(

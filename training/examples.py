@@ -55,7 +55,7 @@ def prepare(pictures: Iterable[Picture], sides: Sequence[int]) -> Prepared:
         ct_slice = decode(picture.path.read_bytes(), Limits())
         for spec in specs:
             row = preprocess(ct_slice.image, spec)
-            rows[spec.width].append(torch.from_numpy(row).permute(2, 0, 1))
+            rows[spec.width].append(torch.tensor(row).permute(2, 0, 1))
         thumbnails.append(reduced(ct_slice.image.convert("L"), THUMBNAIL_SIDE))
         histograms.append(summarise(ct_slice).histogram)
     stacked = {side: torch.stack(of_side) for side, of_side in rows.items()}

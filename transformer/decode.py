@@ -76,6 +76,11 @@ class Slice:
         return self.pixels.convert("RGB")
 
     @property
+    def grey(self) -> Image.Image:
+        """The same in mode L; `pixels` themselves where they are."""
+        return self.pixels if self.pixels.mode == "L" else self.pixels.convert("L")
+
+    @property
     def nbytes(self) -> int:
         """How much memory `pixels` takes."""
         return self.height * self.width * len(self.pixels.getbands())

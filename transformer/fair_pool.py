@@ -8,7 +8,8 @@ request, however many jobs those still have.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
@@ -69,14 +70,25 @@ class FairPool:
                 self._turns.append(turn)
             self._free -= 1
             try:
-                running = loop.run_in_executor(self._threads, job)
+                running = self._threads.submit(job)
             except RuntimeError:  # the threads have been given up
                 self._free += 1
                 turn.all_done.cancel()
                 continue
-            running.add_done_callback(partial(self._ended, turn, place))
+            running.add_done_callback(partial(self._hand_back, loop, turn, place))
 
-    def _ended(self, turn: Turn[Result], place: int, ended: "asyncio.Future[Result]") -> None:
+    def _hand_back(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        turn: Turn[Result],
+        place: int,
+        ended: Future[Result],
+    ) -> None:
+        """Called by the thread that did the job."""
+        with suppress(RuntimeError):  # the loop has ended: nobody waits for it any more
+            loop.call_soon_threadsafe(partial(self._ended, turn, place, ended))
+
+    def _ended(self, turn: Turn[Result], place: int, ended: Future[Result]) -> None:
         self._free += 1
         if ended.cancelled():
             turn.all_done.cancel()  # the threads have been given up

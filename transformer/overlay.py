@@ -38,7 +38,7 @@ def overlay(ct_slice: Slice, explanation: Explanation) -> bytes:
     limit = float(np.abs(grid).max())
     scale = SIDE / max(ct_slice.width, ct_slice.height)
     width, height = (max(1, round(side * scale)) for side in (ct_slice.width, ct_slice.height))
-    grey = ct_slice.pixels.convert("L").resize((width, height), Image.Resampling.BILINEAR)
+    grey = ct_slice.grey.resize((width, height), Image.Resampling.BILINEAR)
     picture = Image.new("RGBA", (SIDE, height + LEGEND), "black")
     place = ((SIDE - width) // 2, 0)
     picture.paste(grey, place)

@@ -89,14 +89,14 @@ def predict_from(
             "the network's answer to this image is no number: its weights overflow in the "
             "precision that the predictor runs them in"
         )
-    shares = calibrated(logits, card.temperature)
-    best = int(shares.argmax())
-    verdict = judge(card.gate, card.classes[best], shares.tolist(), evidence)
+    shares = calibrated(logits, card.temperature).tolist()
+    best = shares.index(max(shares))
+    verdict = judge(card.gate, card.classes[best], shares, evidence)
     return Prediction(
         pred_index=best,
         pred_class=card.classes[best],
-        confidence=float(shares[best]),
-        probabilities=dict(zip(card.classes, shares.tolist(), strict=True)),
+        confidence=shares[best],
+        probabilities=dict(zip(card.classes, shares, strict=True)),
         decision=verdict.decision,
         reasons=list(verdict.reasons),
         prediction_id=prediction_id,

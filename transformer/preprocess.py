@@ -19,7 +19,7 @@ def preprocess(image: Image.Image, spec: InputSpec) -> npt.NDArray[np.uint8]:
     if spec.channels == 1:
         image = image.convert("L")
     resized = image.resize((spec.width, spec.height), RESIZE_KERNELS[spec.resize])
-    row = np.array(resized).reshape(spec.height, spec.width, len(resized.getbands()))
+    row = np.asarray(resized).reshape(spec.height, spec.width, len(resized.getbands()))
     if row.shape[2] == 3 and (row == row[..., :1]).all():
         return np.ascontiguousarray(row[..., :1])
     return row

@@ -1,10 +1,13 @@
 """Grey-value statistics of a slice, all from one 256-bin histogram, and how coloured it is."""
 
 import math
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from operator import mul
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from serving.errors import UnsuitableImage
@@ -13,6 +16,8 @@ from transformer.decode import Slice, coarse
 
 # A pixel whose channels differ by more is coloured; JPEG alone can make greys differ a little.
 COLOURED = 16
+GREYS = range(256)
+SQUARES = [grey**2 for grey in GREYS]
 
 
 @dataclass(frozen=True)
@@ -38,18 +43,16 @@ class Statistics:
 
 def summarise(ct_slice: Slice) -> Statistics:
     """Statistics of the slice's grey image; equal to numpy's on the pixels themselves."""
-    histogram = ct_slice.pixels.convert("L").histogram()
-    counts = np.array(histogram, dtype=np.int64)
-    values = np.arange(256, dtype=np.int64)
-    pixels = int(counts.sum())
-    mean = int(counts @ values) / pixels
-    # Integers up to the last step: rounding would give a uniform image a contrast.
-    variance = (pixels * int(counts @ values**2) - int(counts @ values) ** 2) / pixels**2
-    present = np.flatnonzero(counts)
-    below = counts.cumsum()
+    histogram = ct_slice.grey.histogram()
+    below = list(accumulate(histogram))
+    pixels = below[-1]
+    total = sum(map(mul, histogram, GREYS))
+    squares = sum(map(mul, histogram, SQUARES))
+    present = [grey for grey, count in enumerate(histogram) if count]
     return Statistics(
-        mean=mean,
-        std=math.sqrt(variance),
+        mean=total / pixels,
+        # Integers up to the last step: rounding would give a uniform image a contrast.
+        std=math.sqrt((pixels * squares - total**2) / pixels**2),
         min=float(present[0]),
         max=float(present[-1]),
         p01=_percentile(below, 1),
@@ -87,11 +90,11 @@ def _colour_share(image: Image.Image) -> float:
     return float(np.count_nonzero(apart > COLOURED) / apart.size)
 
 
-def _percentile(below: npt.NDArray[np.int64], percent: int) -> float:
+def _percentile(below: Sequence[int], percent: int) -> float:
     """The percentile with linear interpolation; `below[v]` counts the pixels of value <= v."""
-    position = (int(below[-1]) - 1) * (percent / 100)
+    position = (below[-1] - 1) * (percent / 100)
     rank = math.floor(position)
-    low, high = np.searchsorted(below, [rank, rank + 1], side="right")
+    low, high = bisect_right(below, rank), bisect_right(below, rank + 1)
     fraction = position - rank
     # From the nearer end, as numpy interpolates: the two agree to the last bit.
     if fraction < 0.5:

@@ -154,3 +154,17 @@ async def test_a_job_that_ends_its_thread_is_an_error_of_its_caller() -> None:
 
 async def test_no_jobs_are_no_work() -> None:
     assert await FairPool(ByHand(), in_hand=1).run_all([]) == []
+
+
+def test_a_job_that_outlives_its_loop_complains_of_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    threads = ByHand()
+
+    async def leave() -> None:
+        await started(FairPool(threads, 1).run(partial(said, "late")))
+
+    asyncio.run(leave())
+    future, _ = threads._open.popleft()
+    future.set_result("LATE")
+    assert caplog.records == []

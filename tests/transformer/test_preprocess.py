@@ -62,7 +62,6 @@ def test_shrinking_averages_instead_of_skipping_pixels() -> None:
 
 
 @pytest.mark.parametrize("image", [grey(), colours()], ids=["grey", "colour"])
-def test_rows_are_contiguous_and_own_their_memory(image: Samples) -> None:
+def test_rows_are_contiguous(image: Samples) -> None:
     row = preprocess(Image.fromarray(image).convert("RGB"), InputSpec(64, 64))
     assert row.flags.c_contiguous
-    assert row.flags.writeable
