@@ -218,9 +218,10 @@ class Engine:
         if self.device.type != "cpu":
             return self._pass(rows)
         parts = cut(rows, self._threads, together)
-        if together and len(parts) == 1:
-            if torch.get_num_threads() != self._threads:
-                torch.set_num_threads(self._threads)
+        if len(parts) == 1:
+            cores = self._threads if together else 1
+            if torch.get_num_threads() != cores:
+                torch.set_num_threads(cores)
             return self._pass(rows)
         return [scores for part in self._workers.map(self._pass, parts) for scores in part]
 
