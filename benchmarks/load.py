@@ -16,6 +16,9 @@ from benchmarks.connection import Connection
 from benchmarks.outcome import Load, Outcome
 from benchmarks.request import Target
 
+# Of a load's time, the part in which the queues are taken to fill.
+RAMP = 0.15
+
 
 async def closed_loop(target: Target, connections: int, seconds: float) -> Load:
     """Each connection sends its next request as soon as it has its answer."""
@@ -33,11 +36,16 @@ async def closed_loop(target: Target, connections: int, seconds: float) -> Load:
 
     parts = await asyncio.gather(*(one() for _ in range(connections)))
     outcomes = tuple(outcome for part in parts for outcome in part)
-    return Load(outcomes, start, start + seconds, time.process_time() - cpu)
+    full, end = start + RAMP * seconds, start + seconds
+    return Load(outcomes, start, full, end, time.process_time() - cpu)
 
 
-async def open_loop(target: Target, arrivals: Sequence[float]) -> Load:
+async def open_loop(
+    target: Target, arrivals: Sequence[float], filling_s: float | None = None
+) -> Load:
     """Send at these seconds after the start, however late the answers are.
+
+    The queues fill for `filling_s` seconds, or for a share of the time if nothing is said.
 
     The time of an answer counts from when its request was due: a client that is kept waiting waits,
     whatever it is kept waiting by. (Counted from when it was sent, a stalled server would delay the
@@ -55,14 +63,16 @@ async def open_loop(target: Target, arrivals: Sequence[float]) -> Load:
 
     async with asyncio.TaskGroup() as group:
         tasks = []
-        for turn, seconds in enumerate(arrivals):
-            due = start + seconds
+        for turn, after in enumerate(arrivals):
+            due = start + after
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
             tasks.append(group.create_task(one(turn, due)))
     for connection in free:
         await connection.close()
     outcomes = tuple(task.result() for task in tasks)
-    return Load(outcomes, start, start + arrivals[-1], time.process_time() - cpu)
+    seconds = arrivals[-1]
+    full = start + (RAMP * seconds if filling_s is None else filling_s)
+    return Load(outcomes, start, full, start + seconds, time.process_time() - cpu)
 
 
 def run(load: Coroutine[Any, Any, Load]) -> Load:

@@ -5,9 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-# Of a load's time, the part that is left out of its rate: the queues are only filling.
-RAMP = 0.15
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -25,10 +22,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Load:
-    """All requests due from `start` to `end`; `client_cpu_s` is what sending them cost."""
+    """All requests due from `start` to `end`; `client_cpu_s` is what sending them cost.
+
+    Until `full` the queues are only filling: that is left out of the rate.
+    """
 
     outcomes: tuple[Outcome, ...]
     start: float
+    full: float
     end: float
     client_cpu_s: float
 
@@ -42,14 +43,13 @@ class Load:
 
     @property
     def per_second(self) -> float:
-        """200 answers a second while the load lasted, without the ramp.
+        """200 answers a second from `full` to the end.
 
-        Counted from the last answer of the ramp to the last before the end: answers come in
-        batches, and a window that cuts one would count a part of it.
+        Counted from the last answer before either: answers come in batches, and a window that cuts
+        one would count a part of it.
         """
         times = sorted(it.answered for it in self.outcomes if it.status == 200)
-        ramp_ends = self.start + RAMP * (self.end - self.start)
-        before = [time for time in times if time <= ramp_ends]
+        before = [time for time in times if time <= self.full]
         until = [time for time in times if time <= self.end]
         if not before or until[-1] == before[-1]:
             return len(until) / (self.end - self.start)

@@ -1,4 +1,7 @@
-"""The predictor over gRPC against the bare engine, with batches of the same size."""
+"""The predictor over gRPC against the bare engine, with batches of the same size.
+
+Beside it a gRPC server that has nothing but the engine behind it.
+"""
 
 import time
 from collections import deque
@@ -21,32 +24,36 @@ from transformer.client import infer_request
 TURNS = 5
 
 
-def measure_predictor(scene: Scene, seconds: float) -> dict[str, float]:
-    """Images/s of both and the share of the bare one that is served, for each size of a batch.
+def measure_predictor(scene: Scene, plain: str, seconds: float) -> dict[str, float]:
+    """Images/s of each and the share of the bare one that is served, for each size of a batch.
 
-    In short turns: what slows the machine down falls on both.
+    In short turns: what slows the machine down falls on all.
     """
     figures: dict[str, float] = {}
-    with grpc.insecure_channel(scene.service.pair.predictor_grpc) as channel:
-        stub = GRPCInferenceServiceStub(channel)
+    served = scene.service.pair.predictor_grpc
+    with grpc.insecure_channel(served) as channel, grpc.insecure_channel(plain) as plain_channel:
+        stubs = GRPCInferenceServiceStub(channel), GRPCInferenceServiceStub(plain_channel)
         for rows in BATCHES:
-            turns = [_turn(scene, stub, rows, seconds / TURNS) for _ in range(TURNS)]
+            turns = [_turn(scene, stubs, rows, seconds / TURNS) for _ in range(TURNS)]
+            names = ("bare_per_second", "per_second", "plain_per_second")
+            for name, found in zip(names, zip(*turns, strict=True), strict=True):
+                figures[f"predictor.{rows}.{name}"] = median(found)
             figures |= {
-                f"predictor.{rows}.bare_per_second": median(bare for bare, _ in turns),
-                f"predictor.{rows}.per_second": median(served for _, served in turns),
-                f"ratio.predictor_{rows}": median(served / bare for bare, served in turns),
+                f"ratio.predictor_{rows}": median(own / bare for bare, own, _ in turns),
+                f"ratio.plain_{rows}": median(other / bare for bare, _, other in turns),
             }
     return figures
 
 
 def _turn(
-    scene: Scene, stub: GRPCInferenceServiceStub, rows: int, seconds: float
-) -> tuple[float, float]:
-    """Images/s of the bare engine, and of the predictor after it."""
+    scene: Scene, stubs: Sequence[GRPCInferenceServiceStub], rows: int, seconds: float
+) -> tuple[float, ...]:
+    """Images/s of the bare engine, and after it of each stub."""
     engine, batch = scene.bare.engine, scene.bare.rows[:rows]
     bare = bare_per_second(engine, batch, seconds)
     # As many calls as run, and one that waits.
-    return bare, served_per_second(stub, batch, engine.card, engine.in_flight + 1, seconds)
+    calls = engine.in_flight + 1
+    return bare, *(served_per_second(it, batch, engine.card, calls, seconds) for it in stubs)
 
 
 def bare_per_second(engine: Engine, rows: Sequence[NDArray[np.uint8]], seconds: float) -> float:

@@ -1,7 +1,6 @@
 """More than one client at a time that does not wait: 70 % of capacity, twice capacity, bulk."""
 
 import asyncio
-from dataclasses import replace
 
 from benchmarks import arrivals, request
 from benchmarks.bare import ms_an_image
@@ -41,12 +40,11 @@ def measure_overload(scene: Scene, seconds: float) -> dict[str, float]:
     target = request.predict(scene.service.url, scene.images)
     before = _capacity(target, seconds / 2)
     filling = scene.settings.limits.queue_rows / before
-    load = run(open_loop(target, arrivals.even(2 * before, filling + seconds)))
+    load = run(open_loop(target, arrivals.even(2 * before, filling + seconds), filling))
     after = _capacity(target, seconds / 2)
-    answered = replace(load, start=load.start + filling).per_second
     refusals = load.ms_of(REFUSED)
     return {
-        "overload.goodput": answered / max(before, after),
+        "overload.goodput": load.per_second / max(before, after),
         "overload.refused": len(refusals),
         "overload.refused_p50_ms": percentile(refusals, 50),
         "overload.refused_p99_ms": percentile(refusals, 99),

@@ -84,6 +84,8 @@ def parts(figures: Figures) -> str:
             "one.passed_on_ms",
             "{:.1f} ms",
         ),
+        ("predictor over gRPC ÷ bare engine, batches of 1", "ratio.predictor_1", "{:.2f}"),
+        ("beside it: gRPC with nothing but the engine behind it", "ratio.plain_1", "{:.2f}"),
         (
             "32 connections: CPU time of the transformer, a request",
             "service.32.transformer_cpu_ms",

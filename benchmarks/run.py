@@ -60,6 +60,7 @@ def measure(*, quick: bool) -> tuple[dict[str, Any], list[dict[str, float]]]:
     from benchmarks.decode_path import measure_decode_path
     from benchmarks.machine import machine
     from benchmarks.others import Others
+    from benchmarks.plain_predictor import plain_predictor
     from benchmarks.predictor_alone import measure_predictor
     from benchmarks.pressure import measure_bulk, measure_open_loop, measure_overload
     from benchmarks.scene import open_scene
@@ -70,7 +71,7 @@ def measure(*, quick: bool) -> tuple[dict[str, Any], list[dict[str, float]]]:
 
     facts: dict[str, Any] = {**machine(), "torch": torch.__version__}
     rounds: list[dict[str, float]] = []
-    seconds, count = (4.0, 1) if quick else (6.0, 3)
+    seconds, count = (2.5, 1) if quick else (6.0, 3)
     with open_scene() as scene, ExitStack() as stack:
         facts |= {
             "rounds": count,
@@ -83,6 +84,7 @@ def measure(*, quick: bool) -> tuple[dict[str, Any], list[dict[str, float]]]:
             "rss.service_mb": resident_mb(*scene.service.pids.values()),
         }
         alone = stack.enter_context(transformer_alone(scene))
+        plain = stack.enter_context(plain_predictor(scene))
         peers = {
             peer: stack.enter_context(start(peer, scene.weights, scene.folder))
             for peer in ((SCRIPT,) if quick else (SCRIPT, *OTHERS))
@@ -95,7 +97,7 @@ def measure(*, quick: bool) -> tuple[dict[str, Any], list[dict[str, float]]]:
             figures = measure_bare(scene.bare, scene.images, scene.cores, seconds / 3)
             figures |= measure_side_by_side(scene, peers, seconds)
             figures |= measure_added_latency(scene, alone.passing_on_url, 3)
-            figures |= measure_predictor(scene, seconds / 2)
+            figures |= measure_predictor(scene, plain, seconds / 2)
             figures |= measure_decode_path(scene, seconds)
             figures |= measure_transformer(scene, alone, seconds)
             rounds.append({**with_bound(figures), "others.cores": others.cores()})

@@ -115,3 +115,13 @@ async def test_a_closed_loop_has_as_many_requests_under_way_as_connections() -> 
     async with server(together=together) as (target, came), asyncio.timeout(10):
         load = await closed_loop(target, 3, 0.5)
     assert load.statuses == {200: len(came)}
+
+
+async def test_the_queues_fill_for_as_long_as_is_said_or_for_a_share_of_the_time() -> None:
+    async with server() as (target, _):
+        told = await open_loop(target, [0.0, 0.01], 0.004)
+        untold = await open_loop(target, [0.0, 0.01])
+        closed = await closed_loop(target, 1, 0.01)
+    assert told.full - told.start == pytest.approx(0.004)
+    assert untold.full - untold.start == pytest.approx(0.0015)
+    assert closed.full - closed.start == pytest.approx(0.0015)

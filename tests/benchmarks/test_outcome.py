@@ -8,7 +8,7 @@ from benchmarks.outcome import Load, Outcome, percentile
 def load(*answers: tuple[float, int], start: float = 0.0, end: float = 10.0) -> Load:
     """Requests due at the start, with these times of their answers and statuses."""
     outcomes = [Outcome(start, start, answered, status) for answered, status in answers]
-    return Load(tuple(outcomes), start, end, 0.5)
+    return Load(tuple(outcomes), start, start + 1.5, end, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_a_rate_of_answers_that_all_came_at_once_is_theirs_over_the_whole_time()
 
 def test_an_answer_counts_from_when_its_request_was_due() -> None:
     late = Outcome(due=1.0, sent=3.0, answered=4.0, status=200)
-    counted = Load((late,), 0.0, 10.0, 0.0)
+    counted = Load((late,), 0.0, 1.5, 10.0, 0.0)
     assert counted.p50_ms == 3000
     assert counted.late_p99_ms == 2000
 

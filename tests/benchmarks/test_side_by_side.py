@@ -37,7 +37,7 @@ def test_a_round_is_held_against_its_own_bound() -> None:
 
 def test_a_load_is_told_by_name() -> None:
     outcomes = tuple(Outcome(0.0, 0.0, 0.1 * turn, 200) for turn in range(1, 11))
-    figures = of_load("x", Load((*outcomes, Outcome(0.0, 0.0, 0.5, 503)), 0.0, 1.0, 0.11))
+    figures = of_load("x", Load((*outcomes, Outcome(0.0, 0.0, 0.5, 503)), 0.0, 0.15, 1.0, 0.11))
     assert figures["x.failures"] == 1
     assert figures["x.requests"] == 11
     assert figures["x.client_ms"] == pytest.approx(10)
