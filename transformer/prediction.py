@@ -90,6 +90,7 @@ def predict_from(
             "precision that the predictor runs them in"
         )
     shares = calibrated(logits, card.temperature).tolist()
+    # Not numpy's argmax: it gives the interpreter up, and under load the event loop waits for it.
     best = shares.index(max(shares))
     verdict = judge(card.gate, card.classes[best], shares, evidence)
     return Prediction(
