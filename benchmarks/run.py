@@ -100,11 +100,11 @@ def measure(*, quick: bool) -> tuple[dict[str, Any], list[dict[str, float]]]:
             figures |= measure_predictor(scene, plain, seconds / 2)
             figures |= measure_decode_path(scene, seconds)
             figures |= measure_transformer(scene, alone, seconds)
+            figures |= measure_open_loop(scene, seconds)
+            figures |= measure_overload(scene, seconds)
+            figures |= measure_bulk(scene, seconds)
             rounds.append({**with_bound(figures), "others.cores": others.cores()})
-        say("open loop, overload, bulk, start")
-        once |= measure_open_loop(scene, 2 * seconds)
-        once |= measure_overload(scene, 2 * seconds)
-        once |= measure_bulk(scene, seconds)
+        say("start")
         once |= measure_start_up(scene)
     return facts, [*rounds, once]
 
