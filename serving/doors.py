@@ -133,3 +133,13 @@ def as_service_error(error: BaseException) -> ServiceError:
         extra={"at": [f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames]},
     )
     return errors.InternalError("an unexpected error happened; it was logged with this request_id")
+
+
+def let_go(error: BaseException) -> None:
+    """Free what the calls that an error came through held: bodies, images, rows.
+
+    A call that has an error under a name is a circle with it, which only a collection of all
+    objects would find.
+    """
+    for failed in (error, error.__cause__):
+        traceback.clear_frames(failed.__traceback__ if failed else None)

@@ -70,6 +70,9 @@ class Body:
         """The request has its answer."""
         if self._watching is not None:
             self._watching.cancel()
+            # It holds this body in the traceback of its end: a circle, which only a collection of
+            # all objects would find, while everything waits.
+            self._watching = None
         self.release()
 
     def release(self) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import re
 import time
-import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -25,6 +24,7 @@ from serving.doors import (
     PROBLEM_MEDIA_TYPE,
     as_service_error,
     door_of,
+    let_go,
     problem,
     retry_after,
 )
@@ -181,9 +181,8 @@ def install_http_door(
 
     async def answer(_: Request, error: Exception) -> Response:
         response = error_response(_ours(error, translate))
-        # They hold what was read of a body that was refused half way and has yet to be heard out.
-        for failed in (error, error.__cause__):
-            traceback.clear_frames(failed.__traceback__ if failed else None)
+        # At once: the rest of a body that was refused half way has yet to be heard out.
+        let_go(error)
         if isinstance(error, HTTPException) and error.headers:
             response.headers.update(error.headers)  # `Allow` beside 405
         return response

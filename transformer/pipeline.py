@@ -153,7 +153,7 @@ class Pipeline:
                 try:
                     answers = await self._client.infer(rows, card, cam=cam)
                 except StaleCard as error:
-                    stale = error
+                    stale = error.with_traceback(None)  # which holds the images
                 else:
                     return answers, [
                         replace(item.evidence, distance=answer.distance)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from serving import errors
 from serving.byte_budget import ByteBudget
 from serving.card import CLASSES
-from serving.doors import Problem, as_service_error, problem
+from serving.doors import Problem, as_service_error, let_go, problem
 from serving.errors import FieldError, InvalidField, TooLarge
 from serving.kserve.lifecycle import Lifecycle
 from serving.openapi import problem_responses
@@ -140,6 +140,7 @@ def rest_routes(rooms: Rooms) -> APIRouter:
         except errors.ClientLeft:
             raise
         except Exception as error:
+            let_go(error)
             return problem(as_service_error(error))
 
     @router.post(

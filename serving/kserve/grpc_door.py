@@ -22,6 +22,7 @@ from serving.doors import (
     RETRY_TRAILER,
     as_service_error,
     door_of,
+    let_go,
     retry_after,
 )
 from serving.errors import ServiceError, StaleCard
@@ -74,17 +75,32 @@ class GrpcDoor(AsyncServerInterceptor):
             code = context.code()
             raise
         except Exception as error:
-            shown = translate(error) or as_service_error(error)
-            code = door_of(shown).code
-            level = logging.DEBUG if isinstance(shown, LOGGED_AT_DEBUG) else logging.INFO
-            said = {"method": method_name, "error": type(shown).__name__}
-            logger.log(level, "request", extra=said)
-            detail = shown.detail[:DETAIL_CHARS]
-            await context.abort(code, detail, trailers(shown, identity))
+            code = tell(context, error, identity, method_name)
         finally:
             self._metrics.answered(
                 method_name.rpartition("/")[2], code, time.perf_counter() - began
             )
+
+
+def tell(
+    context: "grpc.aio.ServicerContext[Any, Any]",
+    error: Exception,
+    identity: str,
+    method_name: str,
+) -> grpc.StatusCode:
+    """Make an error the answer of a call, and return its status.
+
+    Without an abort: gRPC keeps what that raises, and with it the request.
+    """
+    shown = translate(error) or as_service_error(error)
+    let_go(error)
+    code = door_of(shown).code
+    level = logging.DEBUG if isinstance(shown, LOGGED_AT_DEBUG) else logging.INFO
+    logger.log(level, "request", extra={"method": method_name, "error": type(shown).__name__})
+    context.set_code(code)
+    context.set_details(shown.detail[:DETAIL_CHARS])
+    context.set_trailing_metadata(trailers(shown, identity))
+    return code
 
 
 def trailers(error: ServiceError, identity: str) -> tuple[tuple[str, str | bytes], ...]:
