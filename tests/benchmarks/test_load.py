@@ -1,6 +1,7 @@
 """The load against a small server on the same loop."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -8,7 +9,8 @@ import pytest
 
 from benchmarks import connection
 from benchmarks.connection import NO_ANSWER, Connection
-from benchmarks.load import closed_loop, open_loop
+from benchmarks.load import closed_loop, open_loop, run
+from benchmarks.outcome import Load
 from benchmarks.request import Target, predict
 
 BODY = b'{"ok": true}'
@@ -125,3 +127,14 @@ async def test_the_queues_fill_for_as_long_as_is_said_or_for_a_share_of_the_time
     assert told.full - told.start == pytest.approx(0.004)
     assert untold.full - untold.start == pytest.approx(0.0015)
     assert closed.full - closed.start == pytest.approx(0.0015)
+
+
+def test_nothing_is_collected_during_a_load() -> None:
+    seen: list[bool] = []
+
+    async def load() -> Load:
+        seen.append(gc.isenabled())
+        return Load((), 0.0, 0.0, 0.0, 0.0)
+
+    run(load())
+    assert (seen, gc.isenabled()) == ([False], True)

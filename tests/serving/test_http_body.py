@@ -10,6 +10,7 @@ from starlette.types import Message
 from serving.byte_budget import ByteBudget
 from serving.errors import Overloaded
 from serving.http_body import Body
+from tests.circles import circles
 
 LIMIT = 1000
 
@@ -133,3 +134,15 @@ async def test_a_client_that_leaves_before_its_answer_is_noticed(answered: bool)
         await asyncio.sleep(0)
     reading.end()
     assert seen == ([] if answered else ["left"])
+
+
+async def test_a_body_is_gone_with_the_end_of_its_request() -> None:
+    with circles() as found:
+        reading = body(Sender(10), ByteBudget(LIMIT, print))
+        await read_all(reading)
+        await asyncio.sleep(0)
+        reading.end()
+        del reading
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert not any(isinstance(it, Body) for it in found)

@@ -22,6 +22,7 @@ from serving.errors import (
     UnsuitableImage,
 )
 from serving.settings import Limits
+from tests.circles import circles
 from tests.dicoms import CT
 from tests.images import colours, grey, png, uniform_png
 from tests.transformer.rooms import GATE, Inline, metrics, request
@@ -30,7 +31,7 @@ from transformer.client import Answer, PredictorClient
 from transformer.drift import DriftLog, DriftRow
 from transformer.fair_pool import FairPool
 from transformer.metrics import TransformerMetrics
-from transformer.pipeline import TRIES_OF_CARDS, Pipeline
+from transformer.pipeline import TRIES_OF_CARDS, Pipeline, Prepared
 
 SMALL = Card("resnet18", InputSpec(64, 64))
 WINDOWED = Card("resnet18", InputSpec(64, 64, window=WINDOW))
@@ -188,6 +189,14 @@ async def test_predictors_of_two_inputs_in_turn_lose_no_request(
     with request():
         (said,) = await pipeline(client, threads).predict(FILES[:1])
     assert said.model.version in (SMALL.version, LARGE.version)
+
+
+async def test_images_of_a_stale_card_are_gone_with_their_request(
+    threads: ThreadPoolExecutor,
+) -> None:
+    with circles() as found, request():
+        await pipeline(FakeClient(LARGE), threads).predict(FILES[:1])
+    assert not any(isinstance(it, Prepared) for it in found)
 
 
 async def test_weights_that_change_for_ever_are_given_up(threads: ThreadPoolExecutor) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 from PIL import Image
+from starlette.datastructures import UploadFile
 
 from serving.byte_budget import ByteBudget
 from serving.card import CLASSES, Card, InputSpec
@@ -22,6 +23,7 @@ from serving.kserve.statuses import SDK_ERRORS, translate
 from serving.request import Request as CurrentRequest
 from serving.request import current_request
 from serving.settings import Limits, Process, Settings, Shutdown
+from tests.circles import circles
 from tests.images import BAD_IMAGES, grey, png
 from tests.transformer.rooms import EVIDENCE, metrics
 from transformer.client import PredictorClient, Status
@@ -138,6 +140,19 @@ async def test_a_batch_has_a_problem_in_the_place_of_a_bad_file(rest: httpx.Asyn
     assert (bad["status"], bad["error"]) == (400, "no image")
     assert bug["status"] == 500
     assert "secret" not in answer.text
+
+
+async def test_a_bad_file_of_a_batch_is_gone_with_its_request(
+    rest: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def predict(self: object, images: Sequence[bytes]) -> list[Prediction]:
+        error = InvalidImage("under a name")
+        raise error
+
+    monkeypatch.setattr(FakePipeline, "predict", predict)
+    with circles() as found:
+        await rest.post("/predict/batch", files=[("files", b"bad")])
+    assert not any(isinstance(it, UploadFile) for it in found)
 
 
 async def test_a_batch_has_a_limit(rest: httpx.AsyncClient) -> None:

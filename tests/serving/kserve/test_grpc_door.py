@@ -28,6 +28,7 @@ from serving.errors import ServiceError
 from serving.kserve.grpc_server import grpc_server
 from serving.kserve.repository import ClosedRepository
 from serving.settings import Limits
+from tests.circles import circles
 from tests.serving.kserve.toy import Toy, data_plane
 
 SECRET = "Jane Doe"
@@ -115,6 +116,20 @@ async def test_a_failed_call_gives_its_bytes_back(
     model.fail = lambda: errors.InvalidTensor("wrong")
     await refused(stub.ModelInfer(INFER))
     assert budget.held == 0
+
+
+async def test_a_refused_message_is_gone_with_its_call(
+    stub: Any, model: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def predict(payload: Any, headers: dict[str, str] | None = None) -> Any:
+        error = errors.InvalidTensor("under a name")
+        raise error
+
+    monkeypatch.setattr(model, "predict", predict)
+    with circles() as found:
+        for _ in range(3):
+            await refused(stub.ModelInfer(INFER))
+    assert not any(isinstance(it, pb.ModelInferRequest) for it in found)
 
 
 def sized(size: int) -> Any:

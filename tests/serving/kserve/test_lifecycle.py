@@ -291,8 +291,10 @@ async def test_the_end_of_standard_input_begins_to_drain_and_its_content_does_no
 
 @pytest.fixture
 def thawed() -> Iterator[None]:
+    before = gc.get_threshold()
     yield
     gc.unfreeze()
+    gc.set_threshold(*before)
 
 
 @pytest.mark.usefixtures("thawed")
@@ -321,3 +323,20 @@ def test_what_was_imported_stops_no_request_for_a_collection() -> None:
     finally:
         gc.enable()
     assert seen == [False, True]
+
+
+@pytest.mark.usefixtures("thawed")
+def test_a_full_queue_brings_no_collection() -> None:
+    collected: list[int] = []
+
+    def collecting(phase: str, info: dict[str, int]) -> None:
+        collected.append(info["generation"])
+
+    async def main() -> None:
+        gc.callbacks.append(collecting)
+        waiting = [[turn] for turn in range(5_000)]
+        gc.callbacks.remove(collecting)
+        assert waiting
+
+    run(main)
+    assert collected == []
