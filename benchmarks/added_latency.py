@@ -7,6 +7,8 @@ from statistics import median
 from benchmarks import request
 from benchmarks.scene import Scene
 
+REST_S = 0.1
+
 
 def measure_added_latency(scene: Scene, passing_on_url: str, times: int) -> dict[str, float]:
     """Service and bare work in turns, so that what slows the machine down falls on both.
@@ -31,6 +33,7 @@ def measure_added_latency(scene: Scene, passing_on_url: str, times: int) -> dict
             served.append(service.exchange_ms(index))
             if not index % 2:
                 passed_on.append(front.exchange_ms(index))
+    rested = [service.rested_ms(index) for index in range(len(scene.images))]
     service.close()
     front.close()
     added = [s - p - f for s, p, f in zip(served, prepare, forward, strict=True)]
@@ -40,6 +43,7 @@ def measure_added_latency(scene: Scene, passing_on_url: str, times: int) -> dict
         "one.forward_ms": median(forward),
         "one.added_ms": median(added),
         "one.passed_on_ms": median(passed_on),
+        "one.rested_ms": median(rested),
     }
 
 
@@ -60,6 +64,11 @@ class _Client:
         answer.read()
         assert answer.status == 200, answer.status
         return (time.perf_counter() - start) * 1000
+
+    def rested_ms(self, index: int) -> float:
+        """The same after a rest, which lets CPUs fall asleep."""
+        time.sleep(REST_S)
+        return self.exchange_ms(index)
 
     def close(self) -> None:
         self._connection.close()

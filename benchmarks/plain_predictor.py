@@ -15,6 +15,7 @@ import numpy as np
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as stubs
 
+from benchmarks.logits_answer import logits_answer
 from benchmarks.scene import Scene
 from benchmarks.servers import Server
 from predictor.__main__ import load_engine
@@ -38,10 +39,7 @@ class Plain(stubs.GRPCInferenceServiceServicer):  # type: ignore[misc]  # genera
         rows = np.frombuffer(request.raw_input_contents[0], np.uint8)
         scores = self._engine.run(list(rows.reshape(request.inputs[0].shape)))
         logits = np.stack([item.logits for item in scores])
-        return pb.ModelInferResponse(
-            outputs=[{"name": "logits", "datatype": "FP32", "shape": list(logits.shape)}],
-            raw_output_contents=[logits.tobytes()],
-        )
+        return logits_answer(logits, self._engine.card.version)
 
 
 @contextmanager

@@ -79,6 +79,7 @@ def parts(figures: Figures) -> str:
         ("one client: `/predict`", "one.served_ms", "{:.1f} ms"),
         ("— decode, statistics and resize alone", "one.prepare_ms", "{:.1f} ms"),
         ("— forward pass alone", "one.forward_ms", "{:.1f} ms"),
+        ("— `/predict` after a tenth of a second of rest", "one.rested_ms", "{:.1f} ms"),
         (
             "beside it: two servers that only pass on, HTTP and gRPC",
             "one.passed_on_ms",

@@ -103,9 +103,8 @@ def measure(*, quick: bool) -> tuple[dict[str, Any], list[dict[str, float]]]:
             figures |= measure_open_loop(scene, seconds)
             figures |= measure_overload(scene, seconds)
             figures |= measure_bulk(scene, seconds)
+            figures |= measure_start_up(scene)
             rounds.append({**with_bound(figures), "others.cores": others.cores()})
-        say("start")
-        once |= measure_start_up(scene)
     return facts, [*rounds, once]
 
 

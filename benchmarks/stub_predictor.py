@@ -15,6 +15,7 @@ from fastapi import FastAPI, Response
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as stubs
 
+from benchmarks.logits_answer import logits_answer
 from serving.card import Card, read_card
 
 BYTES = 16 * 1024 * 1024
@@ -27,12 +28,7 @@ class Stub(stubs.GRPCInferenceServiceServicer):  # type: ignore[misc]  # generat
     async def ModelInfer(self, request: pb.ModelInferRequest, context: object) -> object:
         rows = request.inputs[0].shape[0]
         logits = np.zeros((rows, len(self._card.classes)), np.float32)
-        return pb.ModelInferResponse(
-            model_name="ctscan",
-            model_version=self._card.version,
-            outputs=[{"name": "logits", "datatype": "FP32", "shape": list(logits.shape)}],
-            raw_output_contents=[logits.tobytes()],
-        )
+        return logits_answer(logits, self._card.version)
 
 
 async def main(card: Card, http_port: int, grpc_port: int) -> None:

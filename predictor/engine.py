@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from threading import Lock
 
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from predictor.distance import distances
 from predictor.passes import cut, rows_at_once
 from predictor.single_rows import SingleRows
+from predictor.team import Team
 from predictor.ways import PLAIN, Way, possible_ways
 from serving.card import Card
 from serving.cpus import available_cpus, give_way
@@ -34,6 +36,8 @@ TIMINGS = 3
 FAR_BEHIND = 1.5
 # On a CPU a first pass takes longer than those after it, but hardly ever so much.
 FIRST_PASS = 2.0
+# A single client leaves so many seconds between two passes, while its next file is decoded.
+REST_S = 0.003
 # How far a way may differ from eager fp32 on the golden inputs; random-weight ResNet-18 in bf16
 # was measured at 0.011-0.017.
 GREATEST_DIFFERENCE = 0.03
@@ -106,12 +110,15 @@ class Engine:
         self._eager = network.to(self.device)
         self._network = self._eager
         self._threads = settings.threads or available_cpus()
-        self._single_rows = SingleRows()
+        # Learned apart: what is best beside other work says nothing of a machine at rest.
+        self._single_rows = {at_rest: SingleRows() for at_rest in (False, True)}
+        self._team = Team(self._threads)
         self._counting = Lock()
         self._begun = self._under_way = 0
+        self._ended = -math.inf
         # Runs `warm_up` and `run`. On a GPU it is one thread, for cuDNN's plans are its maker's; it
         # passes on what the GPU waits for.
-        own_setting = give_way if self.device.type == "cpu" else None
+        own_setting = self._lead if self.device.type == "cpu" else None
         self.runner = ThreadPoolExecutor(self.in_flight, "engine", initializer=own_setting)
         # Each runs passes of its own on one core, so that none waits for a core that is busy. They
         # are as nice as the runner that starts them.
@@ -162,7 +169,8 @@ class Engine:
         # Single rows are the most frequent batch: what they need is made ready here, both ways.
         on_all = self._seconds(rows[:1])
         on_one = self._seconds(rows[:1], together=False)
-        self._single_rows = SingleRows(together=on_all < on_one)
+        faster = on_all < on_one
+        self._single_rows = {it: SingleRows(together=faster) for it in self._single_rows}
         networks.clear()
         give_back_freed_memory()
         logger.info(
@@ -170,7 +178,7 @@ class Engine:
             extra={
                 "way": self.way.name,
                 "device": self.device.type,
-                "row_on_all_threads": self._single_rows.together,
+                "row_on_all_threads": faster,
             },
         )
 
@@ -194,24 +202,42 @@ class Engine:
         fitting = min(2, self._threads) if self.device.type == "cpu" else 1
         return self._settings.in_flight or fitting
 
+    @property
+    def most_batches(self) -> int:
+        """Batches to hand over at a time.
+
+        On a CPU that is one more than run: a thread that has ended one has its next at once, where
+        the event loop would need a core first.
+        """
+        return self.in_flight + (self.device.type == "cpu")
+
     def run(self, rows: Sequence[NDArray[np.uint8]]) -> list[Scores]:
         """Scores of rows uint8 [H, W, C], all with the same C: 1, or as the card says."""
         with self._counting:
             self._begun += 1
             self._under_way += 1
             turn, alone = self._begun, self._under_way == 1
+            single_rows = self._single_rows[self._clock() - self._ended >= REST_S]
+        if not alone:
+            self._team.disband()
         try:
             if len(rows) > 1 or not alone:
-                return self._run(rows, together=alone and self._single_rows.together)
-            together = self._single_rows.next()
+                return self._run(rows, together=alone and single_rows.together)
+            together = single_rows.next()
             start = self._clock()
             scores = self._run(rows, together=together)
             if self._begun == turn:
-                self._single_rows.took(together, self._clock() - start)
+                single_rows.took(together, self._clock() - start)
             return scores
         finally:
             with self._counting:
                 self._under_way -= 1
+                self._ended = self._clock()
+
+    def _lead(self) -> None:
+        """Set a thread of the runner up, on a CPU."""
+        give_way()
+        self._team.gather()
 
     def _run(self, rows: Sequence[NDArray[np.uint8]], *, together: bool) -> list[Scores]:
         """Side by side on the cores, or with `together` on all at once where the rows are few."""
@@ -222,7 +248,8 @@ class Engine:
             cores = self._threads if together else 1
             if torch.get_num_threads() != cores:
                 torch.set_num_threads(cores)
-            return self._pass(rows)
+            with self._team.apart() if together else nullcontext():
+                return self._pass(rows)
         return [scores for part in self._workers.map(self._pass, parts) for scores in part]
 
     def _pass(self, rows: Sequence[NDArray[np.uint8]]) -> list[Scores]:

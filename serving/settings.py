@@ -67,9 +67,7 @@ class Predictor:
     max_batch_rows: int = setting(
         32, "Rows in the largest batch; on a CPU never more than 8 for each thread.", least=1
     )
-    in_flight: int = setting(
-        0, "Batches on the device at a time; 0: two on several cores, else one."
-    )
+    in_flight: int = setting(0, "Batches that run at a time; 0: two on several cores, else one.")
     threads: int = setting(0, "CPU threads of the engine; 0: as many as the container may use.")
 
 

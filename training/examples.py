@@ -56,7 +56,7 @@ def prepare(pictures: Iterable[Picture], sides: Sequence[int]) -> Prepared:
         for spec in specs:
             row = preprocess(ct_slice.image, spec)
             rows[spec.width].append(torch.tensor(row).permute(2, 0, 1))
-        thumbnails.append(reduced(ct_slice.image.convert("L"), THUMBNAIL_SIDE))
+        thumbnails.append(reduced(ct_slice.grey, THUMBNAIL_SIDE))
         histograms.append(summarise(ct_slice).histogram)
     stacked = {side: torch.stack(of_side) for side, of_side in rows.items()}
     return Prepared(stacked, np.stack(thumbnails), np.array(histograms, np.int64))

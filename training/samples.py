@@ -114,14 +114,13 @@ def read_sample(place: Place) -> Sample:
     """
     data = place.path.read_bytes()
     ct_slice = decode(data, Limits())
-    grey = ct_slice.image.convert("L")
     return Sample(
         place=place,
         digest=pixels_digest(ct_slice),
         kind=file_kind(data),
         statistics=summarise(ct_slice),
-        thumbnail=reduced(grey, THUMBNAIL_SIDE),
-        tiny=reduced(grey, TINY_SIDE),
+        thumbnail=reduced(ct_slice.grey, THUMBNAIL_SIDE),
+        tiny=reduced(ct_slice.grey, TINY_SIDE),
     )
 
 

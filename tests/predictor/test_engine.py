@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from predictor.checkpoint import build_network
 from predictor.distance import distances
-from predictor.engine import Engine, EngineError, Scores, choose_device, compare
+from predictor.engine import REST_S, Engine, EngineError, Scores, choose_device, compare
 from predictor.ways import PLAIN
 from serving.card import Card, InputSpec
 from serving.cpus import NICER
@@ -380,7 +380,8 @@ def test_a_row_that_finds_another_under_way_takes_one_core(monkeypatch: pytest.M
     engine.run(random_rows(1, 32, 32, 3))
     assert seen[-1] == 3
     timed: list[bool] = []
-    monkeypatch.setattr(engine._single_rows, "took", lambda together, _: timed.append(together))
+    for rows in engine._single_rows.values():
+        monkeypatch.setattr(rows, "took", lambda together, _: timed.append(together))
     meet = True
     seen.clear()
     with ThreadPoolExecutor(1) as other:
@@ -397,6 +398,35 @@ def test_a_row_that_finds_another_under_way_takes_one_core(monkeypatch: pytest.M
     assert timed == [True]
 
 
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one CPU has no room for two shares")
+def test_threads_that_share_a_row_keep_apart_until_another_batch_comes() -> None:
+    everywhere = os.sched_getaffinity(0)
+    inside, go_on = Barrier(2, timeout=30), Barrier(2, timeout=30)
+    seen: list[set[int]] = []
+
+    def say(x: Tensor) -> dict[str, Tensor]:
+        seen.append(os.sched_getaffinity(0))
+        if meet:
+            inside.wait()
+            go_on.wait()
+            seen.append(os.sched_getaffinity(0))
+        return {"logits": x.flatten(1)[:, :4]}
+
+    meet = False
+    engine = Engine(CNN, Stub(say), Predictor(device="cpu", threads=2), clock=slowing())
+    engine.runner.submit(engine.warm_up).result()
+    meet = True
+    seen.clear()
+    first = engine.runner.submit(engine.run, random_rows(1, 32, 32, 3))
+    inside.wait()
+    meet = False
+    engine.run(random_rows(2, 32, 32, 3))
+    go_on.wait()
+    first.result()
+    assert seen[0] < everywhere
+    assert seen[1:] == [everywhere] * 3
+
+
 @pytest.mark.parametrize(
     ("threads", "wished", "given"), [(2, 0, 2), (8, 0, 2), (1, 0, 1), (2, 1, 1), (1, 3, 3)]
 )
@@ -404,7 +434,24 @@ def test_two_batches_are_under_way_on_several_cores_unless_the_settings_say_othe
     threads: int, wished: int, given: int
 ) -> None:
     settings = Predictor(device="cpu", threads=threads, in_flight=wished)
-    assert Engine(CNN, Stub(lambda _: {}), settings).in_flight == given
+    engine = Engine(CNN, Stub(lambda _: {}), settings)
+    assert engine.in_flight == given
+    assert engine.most_batches == given + 1
+
+
+def test_what_is_best_of_a_row_is_learned_apart_at_rest_and_beside_other_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [0.0]
+    engine = Engine(CNN, Stub(echo), Predictor(device="cpu", threads=2), clock=lambda: now[0])
+    engine.warm_up()
+    said: list[bool] = []
+    for at_rest, rows in engine._single_rows.items():
+        monkeypatch.setattr(rows, "took", lambda *_, at_rest=at_rest: said.append(at_rest))
+    for pause in (1.0, REST_S * 2, REST_S / 2, 0.0):
+        now[0] += pause
+        engine.run(random_rows(1, 32, 32, 3))
+    assert said == [True, True, False, False]
 
 
 @pytest.mark.parametrize(("threads", "wished", "most"), [(1, 32, 8), (2, 32, 16), (2, 5, 5)])

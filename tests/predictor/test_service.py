@@ -320,8 +320,8 @@ async def test_grey_and_colour_rows_wait_together_and_run_apart() -> None:
     answers = await asyncio.gather(*(infer(model, request_for(rows)) for rows in batches))
     for rows, answer in zip(batches, answers, strict=True):
         np.testing.assert_allclose(outputs_of(answer)["logits"], expected_logits(rows), atol=1e-5)
-    # The first is under way alone; the other five make one batch of each kind.
-    assert shapes == [{1}, {3}, {1}]
+    # The first is under way and the second is next; the other four make one batch of each kind.
+    assert shapes == [{1}, {3}, {1}, {3}]
     await model.close()
 
 
@@ -339,8 +339,8 @@ async def test_a_batch_is_one_pass_on_each_core_so_that_nothing_waits_for_passes
     await model.warm_up()
     lengths.clear()
     await asyncio.gather(*(infer(model, request_for(random_rows(4))) for _ in range(6)))
-    # The first is under way alone, twenty rows wait meanwhile.
-    assert lengths == [4, 8, 8, 4]
+    # The first is under way and the second is next, sixteen rows wait meanwhile.
+    assert lengths == [4, 4, 8, 8]
     await model.close()
 
 
