@@ -7,7 +7,7 @@ from statistics import median
 from benchmarks import request
 from benchmarks.scene import Scene
 
-REST_S = 0.1
+PAUSE_S = 0.1
 
 
 def measure_added_latency(scene: Scene, passing_on_url: str, times: int) -> dict[str, float]:
@@ -67,7 +67,7 @@ class _Client:
 
     def rested_ms(self, index: int) -> float:
         """The same after a rest, which lets CPUs fall asleep."""
-        time.sleep(REST_S)
+        time.sleep(PAUSE_S)
         return self.exchange_ms(index)
 
     def close(self) -> None:

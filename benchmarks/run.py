@@ -103,7 +103,7 @@ def measure(*, quick: bool) -> tuple[dict[str, Any], list[dict[str, float]]]:
             figures |= measure_open_loop(scene, seconds)
             figures |= measure_overload(scene, seconds)
             figures |= measure_bulk(scene, seconds)
-            # Before processes are started whose end would make them others.
+            # Read first: servers that the next line starts and ends would count as others.
             figures["others.cores"] = others.cores()
             figures |= measure_start_up(scene)
             rounds.append(with_bound(figures))

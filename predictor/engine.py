@@ -219,7 +219,7 @@ class Engine:
             turn, alone = self._begun, self._under_way == 1
             single_rows = self._single_rows[self._clock() - self._ended >= REST_S]
         if not alone:
-            self._team.disband()
+            self._team.release()
         try:
             if len(rows) > 1 or not alone:
                 return self._run(rows, together=alone and single_rows.together)
@@ -248,7 +248,7 @@ class Engine:
             cores = self._threads if together else 1
             if torch.get_num_threads() != cores:
                 torch.set_num_threads(cores)
-            with self._team.apart() if together else nullcontext():
+            with self._team.spread() if together else nullcontext():
                 return self._pass(rows)
         return [scores for part in self._workers.map(self._pass, parts) for scores in part]
 

@@ -1,14 +1,14 @@
-"""The threads that work on one row together, kept where the others are not.
+"""The threads that work on one row together, each on a CPU of its own.
 
 A thread that is woken runs where it last did or where what wakes it runs, unless the kernel knows
-of a CPU that is idle. On a virtual machine one that has slept for a while counts as given away by
-the host (`vcpu_is_preempted` in Linux), so after a rest a team meets on one CPU, and stays there:
-each of its threads waits until another sleeps. docs/engine.md says what that costs.
+of a CPU that is idle. On a virtual machine Linux does not take one that has slept for a while for
+idle, as the host may have given it away (`vcpu_is_preempted`). So after a rest two threads meet on
+one CPU, and stay there: each waits until the other sleeps. docs/engine.md says what that costs.
 """
 
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -20,51 +20,60 @@ ENOUGH = 1 << 20
 
 
 class Team:
-    """A thread and the helpers that OpenMP gives it, `threads` in all; of each leader another.
+    """Each thread that leads, and the helpers that OpenMP gives it: `threads` with the leader.
 
-    On many CPUs each has a share to choose from. Alone on the machine a team gains by that; beside
-    other work its threads are better off where there is room, so that it ends with `disband`.
+    They are spread where there is a CPU for each and no other. Of more CPUs than threads two
+    seldom meet on one, and how far apart they should be is not known here.
     """
 
     def __init__(self, threads: int) -> None:
-        cpus = sorted(os.sched_getaffinity(0))
-        share = len(cpus) // threads
         self._threads = threads
-        self._all, self._leaders, self._helpers = set(cpus), set(cpus[:share]), set(cpus[share:])
+        self._cpus = sorted(os.sched_getaffinity(0))
+        self._gathering = threading.Lock()
         self._mine = threading.local()
-        self._apart: tuple[int, ...] = ()
+        self._spread: tuple[int, ...] = ()
 
     def gather(self) -> None:
-        """Make the calling thread a leader. It must not have had helpers before."""
+        """Make the calling thread a leader. It must not have had helpers before.
+
+        OpenMP keeps them while work is shared by all of them or by none.
+        """
         torch.get_num_threads()  # asked first, as a thread that is new takes the last set of any
         torch.set_num_threads(self._threads)
-        before = _threads()
-        # They are known by the CPUs that they inherit.
-        _move((0,), self._helpers)
-        torch.zeros(ENOUGH).add_(1)
-        found = [it for it in _threads() - before if _cpus(it) == self._helpers]
-        self._mine.team = (threading.get_native_id(), *found)
-        _move(self._mine.team, self._all)
+        if not 1 < self._threads == len(self._cpus):
+            return
+        inherited = set(self._cpus[1:])  # which helpers are known by
+        with self._gathering:
+            before = _threads()
+            _move(0, inherited)
+            torch.zeros(ENOUGH).add_(1)
+            helpers = [it for it in _threads() - before if _cpus(it) == inherited]
+            self._mine.team = (threading.get_native_id(), *helpers)
+            self._release(self._mine.team)
 
     @contextmanager
-    def apart(self) -> Iterator[None]:
-        """Keep the calling thread's helpers off its CPUs, if it leads any, and it off theirs."""
-        leader, *helpers = team = getattr(self._mine, "team", (0,))
-        if not helpers:
-            yield
-            return
-        self._apart = team
-        _move((leader,), self._leaders)
-        _move(helpers, self._helpers)
+    def spread(self) -> Iterator[None]:
+        """Keep the calling thread and its helpers, if it leads any, on a CPU each."""
+        team = getattr(self._mine, "team", ())
+        self._spread = team
+        for thread, cpu in zip(team, self._cpus, strict=False):
+            _move(thread, {cpu})
         try:
             yield
         finally:
-            _move(team, self._all)
-            self._apart = ()
+            self._spread = ()
+            self._release(team)
 
-    def disband(self) -> None:
-        """Let the team that is apart, if there is one, go where it likes. For any thread."""
-        _move(self._apart, self._all)
+    def release(self) -> None:
+        """Let the team that is spread, if one is, go where it likes. For any thread.
+
+        Beside other work its threads are better off where there is room.
+        """
+        self._release(self._spread)
+
+    def _release(self, team: tuple[int, ...]) -> None:
+        for thread in team:
+            _move(thread, set(self._cpus))
 
 
 def _threads() -> set[int]:
@@ -77,9 +86,7 @@ def _cpus(thread: int) -> set[int]:
     return set()
 
 
-def _move(threads: Iterable[int], cpus: set[int]) -> None:
-    for thread in threads:
-        # It stays where it is if that is not permitted, the container has other CPUs now, or there
-        # are none: more threads than CPUs leave no share for the leader, one thread no helpers.
-        with suppress(OSError):
-            os.sched_setaffinity(thread, cpus)
+def _move(thread: int, cpus: set[int]) -> None:
+    # Where it is not permitted, or the container has other CPUs by now, it stays where it is.
+    with suppress(OSError):
+        os.sched_setaffinity(thread, cpus)

@@ -1,6 +1,7 @@
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 import torch
@@ -8,37 +9,31 @@ import torch
 from predictor.team import Team
 
 ALL = os.sched_getaffinity(0)
-several_cpus = pytest.mark.skipif(len(ALL) < 2, reason="one CPU has no room for two shares")
+several_cpus = pytest.mark.skipif(len(ALL) < 2, reason="with one CPU there is nothing to spread")
 
 
-def threads() -> set[int]:
-    return {int(it.name) for it in Path("/proc/self/task").iterdir()}
+def cpus_of_threads() -> dict[int, set[int]]:
+    threads = (int(it.name) for it in Path("/proc/self/task").iterdir())
+    return {thread: os.sched_getaffinity(thread) for thread in threads}
 
 
-def gathered(team: Team) -> int:
-    """The helper of the calling thread, which leads from now on."""
-    torch.set_num_threads(2)  # the first time it starts a thread that is not OpenMP's
-    before = threads()
-    team.gather()
-    (helper,) = threads() - before
-    return helper
+def bound() -> list[set[int]]:
+    """The CPUs of those threads of this process that may not go where they like."""
+    return [cpus for cpus in cpus_of_threads().values() if cpus != ALL]
 
 
 @several_cpus
-def test_leader_and_helper_are_on_cpus_of_their_own_while_they_work_together() -> None:
-    team = Team(2)
+def test_leader_and_helpers_have_a_cpu_each_while_they_work_together() -> None:
+    team = Team(len(ALL))
 
     def work() -> None:
-        helper = gathered(team)
+        team.gather()
         for _ in range(2):
-            assert os.sched_getaffinity(0) == os.sched_getaffinity(helper) == ALL
-            with team.apart():
-                leaders, helpers = os.sched_getaffinity(0), os.sched_getaffinity(helper)
-                assert leaders
-                assert helpers
-                assert not leaders & helpers
-                assert leaders | helpers == ALL
-        assert os.sched_getaffinity(0) == os.sched_getaffinity(helper) == ALL
+            assert bound() == []
+            with team.spread():
+                assert len(os.sched_getaffinity(0)) == 1
+                assert sorted(min(cpus) for cpus in bound()) == sorted(ALL)
+        assert bound() == []
 
     with ThreadPoolExecutor(1) as executor:
         executor.submit(work).result()
@@ -46,57 +41,78 @@ def test_leader_and_helper_are_on_cpus_of_their_own_while_they_work_together() -
 
 @several_cpus
 def test_another_thread_can_end_it() -> None:
-    team = Team(2)
-
-    def work() -> None:
-        helper = gathered(team)
-        with team.apart():
-            with ThreadPoolExecutor(1) as other:
-                other.submit(team.disband).result()
-            assert os.sched_getaffinity(0) == os.sched_getaffinity(helper) == ALL
-
-    with ThreadPoolExecutor(1) as executor:
-        executor.submit(work).result()
-    team.disband()  # nobody is apart any more
-
-
-@several_cpus
-def test_each_leader_has_a_helper_of_its_own() -> None:
-    team = Team(2)
-    with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
-        helpers = [it.submit(gathered, team).result() for it in (first, second)]
-    assert len(set(helpers)) == 2
-
-
-@pytest.mark.parametrize("count", [1, len(ALL) + 1])
-def test_where_there_is_no_share_for_each_all_go_where_they_like(count: int) -> None:
-    team = Team(count)
+    team = Team(len(ALL))
 
     def work() -> None:
         team.gather()
-        with team.apart():
-            assert os.sched_getaffinity(0) == ALL
+        with team.spread():
+            assert bound() != []
+            other.submit(team.release).result()
+            assert bound() == []
+
+    with ThreadPoolExecutor(1) as executor, ThreadPoolExecutor(1) as other:
+        other.submit(team.release).result()  # starts the thread, which would inherit one CPU
+        executor.submit(work).result()
+
+
+@several_cpus
+def test_leaders_that_gather_at_once_take_no_helper_of_another() -> None:
+    leaders = 4
+    team, at_once = Team(len(ALL)), Barrier(leaders, timeout=30)
+
+    def gather() -> None:
+        at_once.wait()
+        team.gather()
+        at_once.wait()
+
+    def spread() -> set[int]:
+        with team.spread():
+            return {thread for thread, cpus in cpus_of_threads().items() if cpus != ALL}
+
+    executors = [ThreadPoolExecutor(1) for _ in range(leaders)]
+    for gathered in [it.submit(gather) for it in executors]:
+        gathered.result()
+    teams = [it.submit(spread).result() for it in executors]
+    assert [len(it) for it in teams] == [len(ALL)] * leaders
+    assert len(set().union(*teams)) == leaders * len(ALL)
+    for it in executors:
+        it.shutdown()
+
+
+@pytest.mark.parametrize("threads", [1, len(ALL) + 1])
+def test_where_there_is_no_cpu_for_each_all_go_where_they_like(threads: int) -> None:
+    team = Team(threads)
+
+    def work() -> None:
+        team.gather()
+        assert torch.get_num_threads() == threads
+        with team.spread():
+            assert bound() == []
 
     with ThreadPoolExecutor(1) as executor:
         executor.submit(work).result()
 
 
 def test_a_thread_that_leads_nobody_goes_where_it_likes() -> None:
-    with Team(2).apart():
-        assert os.sched_getaffinity(0) == ALL
+    with Team(len(ALL)).spread():
+        assert bound() == []
 
 
 def test_what_is_not_permitted_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused: list[int] = []
+
     def refuse(thread: int, cpus: set[int]) -> None:
+        refused.append(thread)
         raise PermissionError(thread, cpus)
 
-    monkeypatch.setattr(os, "sched_setaffinity", refuse)
-    team = Team(2)
+    team = Team(len(ALL))
 
     def work() -> str:
         team.gather()
-        with team.apart():
+        monkeypatch.setattr(os, "sched_setaffinity", refuse)
+        with team.spread():
             return "done"
 
     with ThreadPoolExecutor(1) as executor:
         assert executor.submit(work).result() == "done"
+    assert len(refused) == (2 * len(ALL) if len(ALL) > 1 else 0)
