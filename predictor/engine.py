@@ -202,22 +202,14 @@ class Engine:
         fitting = min(2, self._threads) if self.device.type == "cpu" else 1
         return self._settings.in_flight or fitting
 
-    @property
-    def most_batches(self) -> int:
-        """Batches to hand over at a time.
-
-        On a CPU that is one more than run: a thread that has ended one has its next at once, where
-        the event loop would need a core first.
-        """
-        return self.in_flight + (self.device.type == "cpu")
-
     def run(self, rows: Sequence[NDArray[np.uint8]]) -> list[Scores]:
         """Scores of rows uint8 [H, W, C], all with the same C: 1, or as the card says."""
         with self._counting:
             self._begun += 1
             self._under_way += 1
             turn, alone = self._begun, self._under_way == 1
-            single_rows = self._single_rows[self._clock() - self._ended >= REST_S]
+            at_rest = self._clock() - self._ended >= REST_S
+        single_rows = self._single_rows[at_rest]
         if not alone:
             self._team.release()
         try:
@@ -225,7 +217,8 @@ class Engine:
                 return self._run(rows, together=alone and single_rows.together)
             together = single_rows.next()
             start = self._clock()
-            scores = self._run(rows, together=together)
+            with self._team.spread() if together and at_rest else nullcontext():
+                scores = self._run(rows, together=together)
             if self._begun == turn:
                 single_rows.took(together, self._clock() - start)
             return scores
@@ -248,8 +241,7 @@ class Engine:
             cores = self._threads if together else 1
             if torch.get_num_threads() != cores:
                 torch.set_num_threads(cores)
-            with self._team.spread() if together else nullcontext():
-                return self._pass(rows)
+            return self._pass(rows)
         return [scores for part in self._workers.map(self._pass, parts) for scores in part]
 
     def _pass(self, rows: Sequence[NDArray[np.uint8]]) -> list[Scores]:

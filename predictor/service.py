@@ -60,7 +60,7 @@ class TensorModel(Model):  # type: ignore[misc]  # the SDK is untyped
             self._forward,
             max_rows=most_rows,
             max_queue_rows=settings.limits.queue_rows,
-            in_flight=engine.most_batches if engine else 1,
+            in_flight=engine.in_flight if engine else 1,
             metrics=metrics.batches,
         )
 
@@ -148,13 +148,10 @@ class TensorModel(Model):  # type: ignore[misc]  # the SDK is untyped
         self, key: Hashable, rows: list[NDArray[np.uint8]], deadline: float
     ) -> list[Scores]:
         assert self.engine_room is not None
-        return await asyncio.get_running_loop().run_in_executor(
-            self.engine_room.runner, self._compute, self.engine_room, rows
-        )
-
-    def _compute(self, engine: Engine, rows: list[NDArray[np.uint8]]) -> list[Scores]:
         with self._metrics.stages.stage("compute"):
-            return engine.run(rows)
+            return await asyncio.get_running_loop().run_in_executor(
+                self.engine_room.runner, self.engine_room.run, rows
+            )
 
     def _requested(self, payload: InferRequest, card: Card) -> list[str]:
         wanted = [output.name for output in payload.request_outputs or ()]
