@@ -1,5 +1,6 @@
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from threading import Barrier
 
@@ -13,8 +14,11 @@ several_cpus = pytest.mark.skipif(len(ALL) < 2, reason="with one CPU there is no
 
 
 def cpus_of_threads() -> dict[int, set[int]]:
-    threads = (int(it.name) for it in Path("/proc/self/task").iterdir())
-    return {thread: os.sched_getaffinity(thread) for thread in threads}
+    found = {}
+    for thread in Path("/proc/self/task").iterdir():
+        with suppress(ProcessLookupError):  # it has ended meanwhile: another test's
+            found[int(thread.name)] = os.sched_getaffinity(int(thread.name))
+    return found
 
 
 def bound() -> list[set[int]]:
