@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from predictor.distance import distances
 from predictor.passes import cut, rows_at_once
 from predictor.single_rows import SingleRows
-from predictor.team import Team
+from predictor.team import Team, compute_with
 from predictor.ways import PLAIN, Way, possible_ways
 from serving.card import Card
 from serving.cpus import available_cpus, give_way
@@ -36,7 +36,7 @@ TIMINGS = 3
 FAR_BEHIND = 1.5
 # On a CPU a first pass takes longer than those after it, but hardly ever so much.
 FIRST_PASS = 2.0
-# A single client leaves so many seconds between two passes, while its next file is decoded.
+# A single client leaves at least so long between two passes, while its next file is decoded.
 REST_S = 0.003
 # How far a way may differ from eager fp32 on the golden inputs; random-weight ResNet-18 in bf16
 # was measured at 0.011-0.017.
@@ -75,12 +75,6 @@ def choose_device(wanted: str) -> torch.device:
             "or its driver is older than the CUDA of this torch"
         )
     return torch.device("cuda" if found and wanted != "cpu" else "cpu")
-
-
-def work_on_one_core() -> None:
-    """Set this thread alone: asked first, as a thread that is new takes the last setting of any."""
-    torch.get_num_threads()
-    torch.set_num_threads(1)
 
 
 class Engine:
@@ -122,7 +116,9 @@ class Engine:
         self.runner = ThreadPoolExecutor(self.in_flight, "engine", initializer=own_setting)
         # Each runs passes of its own on one core, so that none waits for a core that is busy. They
         # are as nice as the runner that starts them.
-        self._workers = ThreadPoolExecutor(self._threads, "pass", initializer=work_on_one_core)
+        self._workers = ThreadPoolExecutor(
+            self._threads, "pass", initializer=compute_with, initargs=(1,)
+        )
         # One multiply and one add take bytes to normalised values: (v / 255 - mean) / std.
         mean, std = torch.tensor(card.mean), torch.tensor(card.std)
         self._scale = (1 / (255 * std)).to(self.device)
@@ -238,9 +234,7 @@ class Engine:
             return self._pass(rows)
         parts = cut(rows, self._threads, together)
         if len(parts) == 1:
-            cores = self._threads if together else 1
-            if torch.get_num_threads() != cores:
-                torch.set_num_threads(cores)
+            compute_with(self._threads if together else 1)
             return self._pass(rows)
         return [scores for part in self._workers.map(self._pass, parts) for scores in part]
 

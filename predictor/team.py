@@ -38,8 +38,7 @@ class Team:
 
         OpenMP keeps them while work is shared by all of them or by none.
         """
-        torch.get_num_threads()  # asked first, as a thread that is new takes the last set of any
-        torch.set_num_threads(self._threads)
+        compute_with(self._threads)
         if not 1 < self._threads == len(self._cpus):
             return
         inherited = set(self._cpus[1:])  # which helpers are known by
@@ -74,6 +73,15 @@ class Team:
     def _release(self, team: tuple[int, ...]) -> None:
         for thread in team:
             _move(thread, set(self._cpus))
+
+
+def compute_with(threads: int) -> None:
+    """Set how many threads share what the calling thread computes, and that of no other.
+
+    It is asked first: a thread that is new takes the last setting of any.
+    """
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
 
 
 def _threads() -> set[int]:
